@@ -4,7 +4,6 @@ import json
 import math
 import re
 from collections.abc import Container, Iterable
-from datetime import UTC, datetime
 from typing import IO, Any
 
 from twisted.logger import (
@@ -18,6 +17,8 @@ from twisted.logger import (
     formatEvent,
     formatTime,
 )
+
+from pushd.core.timestamp import utc_text
 
 # Control characters that a terminal would interpret. LF and tab are kept: continuation lines are indented.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -102,7 +103,7 @@ def json_line(event: LogEvent) -> str:
         return ""
     source_key = "system" if "log_system" in event else "namespace"
     record = {
-        "time": _time(event["log_time"]),
+        "time": utc_text(event["log_time"]),
         "level": event["log_level"].name,
         source_key: str(event.get(f"log_{source_key}", "-")),
         "message": redact(message),
@@ -110,11 +111,6 @@ def json_line(event: LogEvent) -> str:
     if failure is not None:
         record["traceback"] = redact(failure.getTraceback())
     return json.dumps(record | _plain_fields(event, record)) + "\n"
-
-
-def _time(seconds: float) -> str:
-    timestamp = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return timestamp.replace("+00:00", "Z")
 
 
 def _plain_fields(event: LogEvent, reserved: Container[str]) -> dict[str, Any]:

@@ -23,7 +23,9 @@ from twisted.logger import Logger
 
 from pushd import __version__
 from pushd.backends.interface import DiskUsage, Usage
-from pushd.core.errors import BadRequest, Refusal
+from pushd.backends.presence import PresenceUsage
+from pushd.core.errors import AccessRefused, BadRequest, Refusal
+from pushd.core.peer import Peer
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -68,6 +70,8 @@ class DeliveryMetrics(NamedTuple):
     """Whether the backend accepts publishes."""
     subscriptions: Mapping[str, int] = {}
     """Subscribed topics, counted once per subscriber, by transport."""
+    presence: PresenceUsage | None = None
+    """The members of channels; None where they are unknown."""
 
 
 class Counters:
@@ -80,6 +84,8 @@ class Counters:
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
+        self.on_access_refused: Callable[[AccessRefused, Peer], None] = lambda refusal, peer: None
+        """Called with each refusal of a credential, or by a grant."""
         self._logged_at: dict[str, float] = {}
         """The time of the last log line, by error code."""
         self._suppressed: Counter[str] = Counter()
@@ -113,11 +119,16 @@ class Counters:
         self.loop_delay = Durations()
         """The loop delay, measured once a second."""
 
-    def count_refusal(self, refusal: Refusal, peer: str) -> None:
-        """Count a refusal. If a limit was exceeded, log the peer, at most once a second for each error code."""
+    def count_refusal(self, refusal: Refusal, peer: Peer | str) -> None:
+        """Count a refusal. If a limit was exceeded, log the peer, at most once a second for each error code.
+
+        :param peer: its label, where a refusal does not depend on its credential.
+        """
         self.refusals[refusal.code] += 1
         if refusal.is_limit:
-            self._log_refusal(refusal.code, peer, str(refusal))
+            self._log_refusal(refusal.code, str(peer), str(refusal))
+        elif isinstance(refusal, AccessRefused) and isinstance(peer, Peer):
+            self.on_access_refused(refusal, peer)
 
     def log_refused_origin(self, peer: str, origin: str) -> None:
         """Log a request from a page of a foreign origin, at most once a second: an attack, or a missing setting."""
@@ -214,6 +225,15 @@ def _of_delivery(delivery: DeliveryMetrics) -> Iterator[Metric]:
     yield GaugeMetricFamily("pushd_waiting_bytes", "Bytes of the memory budget in use.", delivery.waiting_bytes)
     yield GaugeMetricFamily("pushd_backend_up", "1 if the backend accepts publishes, else 0.", int(delivery.is_up))
     yield _by_transport("pushd_subscriptions", "Topics times their subscribers.", delivery.subscriptions)
+    if delivery.presence is not None:
+        yield from _of_presence(delivery.presence)
+
+
+def _of_presence(usage: PresenceUsage) -> Iterator[Metric]:
+    yield GaugeMetricFamily("pushd_members", "Members of channels.", usage.members)
+    yield GaugeMetricFamily("pushd_member_channels", "Channels with members.", usage.channels)
+    yield GaugeMetricFamily("pushd_members_seen", "Members that left in the last 24 hours.", usage.remembered)
+    yield _labelled("pushd_member_events", "Events of members that this node has published.", "action", usage.events)
 
 
 def _histogram(name: str, text: str, durations: Durations) -> Metric:

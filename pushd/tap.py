@@ -17,8 +17,9 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from pushd import __version__
+from pushd.audit.output import STDOUT
 from pushd.backends.interface import BackendUnusable
-from pushd.config.loader import check_backend, check_inherited_sockets, check_listeners, load
+from pushd.config.loader import check_backend, check_inherited_sockets, check_listeners, check_origins, load
 from pushd.config.reload import Reload
 from pushd.config.table import SETTINGS, Config, ConfigError, Setting
 from pushd.log_file import SharedLogFile
@@ -134,6 +135,7 @@ class Options(UsageOptions):
         settings = load(folder / file if file else None, os.environ, self.given)
         check_listeners(settings, reactor, running)
         check_backend(settings)
+        check_origins(settings)
         return settings
 
     def _check_backend(self) -> None:
@@ -221,12 +223,16 @@ def makeService(options: Options) -> IService:
     use_monotonic_clock(reactor)
     config = options.settings
     twistd: Mapping[str, Any] = options.parent or {}
-    out = _log_output(twistd, reactor)
-    _ignore_rotation_without_a_file(reactor)
+    out = _log_output(twistd)
     threshold = Threshold(config.log.level, config.log.levels)
     observer = log_observer(out, log_form(config.log.format, os.environ), threshold) if out else None
     program = RootService(observer, _report_to_terminal if out is sys.stdout else _report_to_terminal_and_log)
-    daemon = make_service(config, reactor)
+    _check_audit(config, twistd)
+    try:
+        daemon = make_service(config, reactor)
+    except ConfigError as error:
+        raise SystemExit(f"pushd: {error}") from error
+    _rotate_on_signal(out, daemon.reopen_logs, reactor)
     daemon.setServiceParent(program)
     load = partial(options.load, options.folder, (*config.http.listen, *config.http.admin_listen, *config.tcp.listen))
     Reload(load, config, daemon, threshold, reactor).setServiceParent(program)
@@ -239,7 +245,16 @@ def log_form(setting: str, environ: Mapping[str, str]) -> str:
     return setting if setting != "auto" else "json" if under_systemd else "text"
 
 
-def _log_output(twistd: Mapping[str, Any], reactor: Any) -> IO[Any] | None:
+def _check_audit(config: Config, twistd: Mapping[str, Any]) -> None:
+    """Refuse an audit log on standard output where there is none.
+
+    :raises SystemExit: with one sentence.
+    """
+    if config.log.audit == STDOUT and "nodaemon" in twistd and not twistd["nodaemon"]:
+        raise SystemExit("pushd: log.audit: a daemon has no standard output; name a file, or run twistd with -n")
+
+
+def _log_output(twistd: Mapping[str, Any]) -> IO[Any] | None:
     """Return the stream to which twistd would log; None if its options select a logger or syslog.
 
     :raises SystemExit: with one sentence, when it cannot be opened.
@@ -257,17 +272,22 @@ def _log_output(twistd: Mapping[str, Any], reactor: Any) -> IO[Any] | None:
         file: Any = SharedLogFile.fromFullPath(name or "twistd.log")
     except OSError as error:
         raise SystemExit(f"pushd: cannot log to {name or 'twistd.log'}: {error.strerror}") from error
-    if not signal.getsignal(signal.SIGUSR1):
-        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(file.rotate_or_reopen))
     output: IO[Any] = file
     return output
 
 
-def _ignore_rotation_without_a_file(reactor: Any) -> None:
-    """Ignore the signal that rotates the log if nothing handles it: otherwise it would end the process."""
+def _rotate_on_signal(out: IO[Any] | None, reopen_audit: Callable[[], bool], reactor: Any) -> None:
+    """Rotate or reopen the logs on the signal USR1. Without a file it has no effect: it would end the process."""
+
+    def rotate() -> None:
+        is_reopened = reopen_audit()
+        if isinstance(out, SharedLogFile):
+            out.rotate_or_reopen()
+        elif not is_reopened:
+            _log.warn("Signal USR1 is ignored: the log is not a file of twistd's --logfile")
+
     if not signal.getsignal(signal.SIGUSR1):
-        sentence = "Signal USR1 is ignored: the log is not a file of twistd's --logfile"
-        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(_log.warn, sentence))
+        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(rotate))
 
 
 def _report_to_terminal(sentence: str) -> None:

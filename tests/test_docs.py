@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from pushd.backends.interface import DiskUsage, Usage
+from pushd.backends.presence import PresenceUsage
 from pushd.config.loader import load
 from pushd.core import errors
 from pushd.http import refusals
@@ -22,7 +23,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFUSALS = [
     kind
     for kind in (vars(errors) | vars(refusals)).values()
-    if isinstance(kind, type) and issubclass(kind, errors.Refusal) and kind is not errors.Refusal
+    if isinstance(kind, type) and issubclass(kind, errors.Refusal) and kind.code != errors.Refusal.code
 ]
 ROW = re.compile(r"^\| `([a-z0-9-]+)` \| ?([0-9]*) ?\| ?([0-9]*) ?\|", re.MULTILINE)
 
@@ -56,7 +57,8 @@ def test_every_address_is_documented():
     assert [address for address in addresses if f"/{address.decode()}" not in PROTOCOL] == []
 
 
-EXPOSITION = render(Counters(), Usage(0, 0, 0, DiskUsage(0, 0, 0, 0), 0, 0), DeliveryMetrics()).decode()
+MEMBERS = PresenceUsage(0, 0, 0, {"enter": 1})
+EXPOSITION = render(Counters(), Usage(0, 0, 0, DiskUsage(0, 0, 0, 0), 0, 0), DeliveryMetrics(presence=MEMBERS)).decode()
 METRICS = set(re.findall(r"^# TYPE (\w+)", EXPOSITION, re.MULTILINE))
 
 

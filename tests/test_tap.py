@@ -38,6 +38,19 @@ def reactor(monkeypatch):
     return reactor
 
 
+class EmptyDaemon(MultiService):
+    """A daemon without parts."""
+
+    has_audit_log = False
+    reopened = 0
+    """How often its logs were opened anew."""
+
+    def reopen_logs(self) -> bool:
+        """Count the call."""
+        self.reopened += 1
+        return self.has_audit_log
+
+
 @pytest.fixture
 def made(monkeypatch):
     """The arguments of each call of `make_service`, which returns an empty service."""
@@ -45,7 +58,7 @@ def made(monkeypatch):
 
     def make_service(config, reactor):
         arguments.append((config, reactor))
-        return MultiService()
+        return EmptyDaemon()
 
     monkeypatch.setattr(tap, "make_service", make_service)
     return arguments
@@ -170,7 +183,7 @@ def test_service_is_made_of_the_settings_and_the_reactor(reactor, made):
     options = parsed("--limits-message", "7")
     daemon = makeService(options)
     assert made == [(options.settings, reactor)]
-    assert [type(each) for each in IServiceCollection(daemon)] == [MultiService, Reload]
+    assert [type(each) for each in IServiceCollection(daemon)] == [EmptyDaemon, Reload]
 
 
 def test_timers_use_the_monotonic_clock(reactor, made):
@@ -231,6 +244,26 @@ def test_sigusr1_rotates_the_log(reactor, made, tmp_path, usr1):
     reactor.callFromThread = lambda call: call()
     signal.raise_signal(signal.SIGUSR1)
     assert {file.name for file in tmp_path.iterdir()} == {"own.log", "own.log.1"}
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+@pytest.mark.parametrize("has_audit_log", [True, False])
+def test_sigusr1_opens_the_audit_log_anew(reactor, made, monkeypatch, tmp_path, usr1, has_file, has_audit_log):
+    monkeypatch.setattr(EmptyDaemon, "has_audit_log", has_audit_log)
+    program = makeService(parsed(logfile=str(tmp_path / "own.log")) if has_file else parsed())
+    reactor.callFromThread = lambda call: call()
+    ignored: list[str] = []
+    monkeypatch.setattr(tap._log, "warn", ignored.append)
+    signal.raise_signal(signal.SIGUSR1)
+    assert next(iter(IServiceCollection(program))).reopened == 1
+    assert bool(ignored) is not (has_file or has_audit_log)
+
+
+def test_audit_log_of_a_daemon_is_not_on_standard_output(reactor, made):
+    with pytest.raises(SystemExit) as caught:
+        makeService(parsed("--log-audit", "-", nodaemon=False, logfile="/dev/null"))
+    assert "log.audit: a daemon has no standard output" in str(caught.value.code)
+    makeService(parsed("--log-audit", "-"))
 
 
 @pytest.mark.parametrize("twistd", [{"logger": object()}, {"syslog": True}])

@@ -1,6 +1,6 @@
 """The connections of this node: their list, and kicking one of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pushd.core.errors import BadParameter, Forbidden, NotFound
 from pushd.core.names import check_channel
@@ -58,7 +58,7 @@ class ConnectionsResource(RenewalResource):
         """Answer with a page of connections."""
         channel, after, limit = _page(request)
         found = self._hub.connections(request.peer, channel, after, limit)
-        return json_answer(request, [_facts(subscriber) for subscriber in _bounded(found)])
+        return json_answer(request, [_facts(each, self._hub.presence.channels_of(each)) for each in _bounded(found)])
 
     async def delete(self, request: Request) -> Answer:
         """Kick a connection, or all those of a subject at all nodes."""
@@ -67,8 +67,9 @@ class ConnectionsResource(RenewalResource):
             require_no_subpath(request)
             if not subject:
                 raise BadParameter("sub must not be empty")
-            closed = await self._hub.revocations.kick(request.peer, subject)
-            return json_answer(request, {"sub": subject, "closed": closed})
+            kicked = await self._hub.revocations.kick(request.peer, subject)
+            unanswered = {"unanswered": kicked.unanswered} if kicked.unanswered else {}
+            return json_answer(request, {"sub": subject, "closed": kicked.closed, **unanswered})
         name = name_in_path(request)
         self._hub.kick(request.peer, name)
         return json_answer(request, {"closed": name})
@@ -94,7 +95,7 @@ def _bounded(found: Sequence[Subscriber]) -> Iterator[Subscriber]:
         yield subscriber
 
 
-def _facts(subscriber: Subscriber) -> dict[str, object]:
+def _facts(subscriber: Subscriber, presence: Mapping[str, str]) -> dict[str, object]:
     peer = subscriber.peer
     return {
         "id": peer.id,
@@ -104,4 +105,5 @@ def _facts(subscriber: Subscriber) -> dict[str, object]:
         "since": peer.connected_at,
         "queue_bytes": subscriber.queued_bytes,
         "messages": subscriber.sent,
+        "presence": dict(presence),
     }

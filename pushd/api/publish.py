@@ -9,6 +9,7 @@ from pushd.core.idempotency import IdempotencyKey
 from pushd.core.media_type import essence
 from pushd.core.message import Draft, draft
 from pushd.core.names import REPLY, check_channel, check_publishable, is_reply
+from pushd.core.peer import Peer
 from pushd.http.answers import json_answer
 from pushd.http.errors import prefers_text
 from pushd.http.message_body import check_body_is_data, content_type_of, type_of_data
@@ -82,7 +83,7 @@ class PublishResource(HttpResource):
         lines = [line for line in request.body.split(b"\n") if line.strip()]
         outcomes = await self._hub.publish_all(request.peer, map(self._parse, lines), _key(request, ""))
         request.setHeader(b"Content-Type", _NDJSON.encode("ascii"))
-        peer = f"http {self.context.client_of(request)}"
+        peer = self.context.requester(request)
         answer = []
         for first in range(0, len(outcomes), _ANSWER_SLICE):
             if first:
@@ -96,7 +97,7 @@ class PublishResource(HttpResource):
         except Refusal as refusal:
             return refusal.without_traceback()
 
-    def _line(self, outcome: Receipt | Refusal, peer: str) -> object:
+    def _line(self, outcome: Receipt | Refusal, peer: Peer) -> object:
         if isinstance(outcome, Receipt):
             return outcome.facts()
         self.context.counters.count_refusal(outcome, peer)

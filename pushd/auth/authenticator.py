@@ -173,12 +173,13 @@ class Authenticator:
         for verifier in self._verifiers:
             verdict = await verifier.examine(token)
             if verdict is not None:
-                return verdict if verdict.identity is None else self._unless_revoked(verdict, verdict.identity)
+                return self.unless_revoked(verdict)
         return Verdict(None, TokenInvalid(_UNKNOWN), Check.KNOWN)
 
-    def _unless_revoked(self, verdict: Verdict, identity: Identity) -> Verdict:
-        """Return the verdict on a genuine token, which may have been revoked."""
-        revocation = self.revocations.covering(identity)
+    def unless_revoked(self, verdict: Verdict) -> Verdict:
+        """Return a verdict; if the credential is genuine, but has been revoked, the verdict that says so."""
+        identity = verdict.identity
+        revocation = None if identity is None else self.revocations.covering(identity)
         if revocation is None:
             return verdict
         claim = verdict.claim_of("tags") if revocation.kind == "tag" else revocation.kind

@@ -55,27 +55,29 @@ def check_claims(claims: Claims, rules: ClaimRules, now: float) -> int:
     return expires
 
 
-def check_expiry(expires: int, now: float) -> None:
-    """Check that a token has not expired.
+def check_expiry(expires: int, now: float, subject: str | None) -> None:
+    """Check that a genuine token has not expired.
 
     :raises CheckFailed: when it has.
     """
     if now >= expires + LEEWAY:
-        raise CheckFailed(Check.EXPIRY, "exp", "token has expired (claim exp)")
+        raise CheckFailed(Check.EXPIRY, "exp", "token has expired (claim exp)", subject=subject)
 
 
-def identify(claims: Claims, rules: ClaimRules, issuer: str, expires: int) -> Identity:
+def identify(claims: Claims, rules: ClaimRules, issuer: str, expires: int, key: str) -> Identity:
     """Return the identity that checked claims prove. A token without a grant is allowed nothing.
 
     :param issuer: the name of the issuer in the configuration.
     :param expires: ``exp``; the leeway is not part of it.
+    :param key: the fingerprint of the key that has verified the token.
     :raises CheckFailed: when the grant is invalid.
     """
     subject, token_id = claims["sub"], claims.get("jti")
     assert isinstance(subject, str)
     grant = _grant(claims, rules.claims_map, subject)
     token_id = token_id if isinstance(token_id, str) else None
-    return Identity(subject, grant, issuer, expires, token_id, grant.tags, _time(claims, "iat", Check.ISSUED_AT))
+    issued_at = _time(claims, "iat", Check.ISSUED_AT)
+    return Identity(subject, grant, issuer, expires, token_id, grant.tags, issued_at, key)
 
 
 def _check_audience(value: object, audiences: frozenset[str]) -> None:

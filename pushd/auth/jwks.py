@@ -95,6 +95,11 @@ class JwksKeys:
             raise Unavailable("the keys of the token's issuer are not available at present")
         return keys
 
+    def has_key(self, thumbprint: str) -> bool | None:
+        """Return whether a key is among the present ones; None if there are none at present."""
+        keys = self._good_keys()
+        return None if keys is None else thumbprint in keys.thumbprints
+
     def refresh(self) -> Deferred[None]:
         """Fetch the keys, or join the fetch that is running. The Deferred fires after it, also if it failed."""
         waiter: Deferred[None] = Deferred()
@@ -144,7 +149,9 @@ class JwksKeys:
         before, self._keys = self._keys, keys
         self._fetched_at = self._clock.seconds()
         self.failure = ""
-        if before is not None and not before.thumbprints <= keys.thumbprints:
+        if before is None:
+            self._on_withdrawn()  # keys that were used before a reload with another URL
+        elif not before.thumbprints <= keys.thumbprints:
             self.log.info("JWKS of issuer {issuer}: a key was withdrawn", issuer=self._issuer)
             self._on_withdrawn()
 
@@ -199,7 +206,7 @@ class JwksSources(Service):
     """The JWK sets of all issuers. A reload keeps those whose issuer and URL have not changed.
 
     :param agent: sends the requests.
-    :param on_withdrawn: called when a key is not in its set any more: then tokens must be verified again.
+    :param on_withdrawn: called when a key may not be in its set any more: then tokens must be verified again.
     """
 
     def __init__(self, agent: IAgent, reactor: Any, on_withdrawn: Callable[[], object]) -> None:

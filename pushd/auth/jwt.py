@@ -11,7 +11,7 @@ from typing import Protocol
 from pushd.auth.claims import ClaimRules, check_claims, check_expiry, identify
 from pushd.auth.compact_token import CompactToken, parse_token
 from pushd.auth.token_checks import Check, CheckFailed, Verdict
-from pushd.auth.verification_keys import KeySet
+from pushd.auth.verification_keys import KeySet, VerificationKey
 from pushd.core.errors import Unavailable
 from pushd.core.identity import Identity
 
@@ -28,6 +28,9 @@ class KeySource(Protocol):
         :raises Unavailable: when there are no keys at present.
         """
 
+    def has_key(self, thumbprint: str) -> bool | None:
+        """Return whether a key is among the present ones; None if there are none at present."""
+
 
 class FixedKeys:
     """Keys that were read from files."""
@@ -38,6 +41,10 @@ class FixedKeys:
     async def key_set(self, key_id: str | None) -> KeySet:
         """See `KeySource`."""
         return self._keys
+
+    def has_key(self, thumbprint: str) -> bool | None:
+        """See `KeySource`."""
+        return thumbprint in self._keys.thumbprints
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,10 @@ class Issuer:
     algorithms: frozenset[str]
     keys: KeySource
     rules: ClaimRules
+
+    def differs_from(self, other: "Issuer") -> bool:
+        """Return whether a token that one accepts may be refused by the other, or have another grant; keys apart."""
+        return (self.issuer, self.algorithms, self.rules) != (other.issuer, other.algorithms, other.rules)
 
 
 class JwtVerifier:
@@ -114,15 +125,16 @@ class JwtVerifier:
     async def _verify(self, token: CompactToken, issuer: Issuer) -> Identity:
         if token.algorithm not in issuer.algorithms:
             raise CheckFailed(Check.ALGORITHM, "alg", "header member alg is no algorithm of this issuer")
-        _check_signature(token, await issuer.keys.key_set(token.key_id))
+        key = _verifying_key(token, await issuer.keys.key_set(token.key_id))
         now = self._clock()
         expires = check_claims(token.claims, issuer.rules, now)
-        identity = identify(token.claims, issuer.rules, issuer.name, expires)
-        check_expiry(expires, now)
+        identity = identify(token.claims, issuer.rules, issuer.name, expires, key.thumbprint)
+        check_expiry(expires, now, identity.subject)
         return identity
 
 
-def _check_signature(token: CompactToken, keys: KeySet) -> None:
+def _verifying_key(token: CompactToken, keys: KeySet) -> VerificationKey:
+    """Return the key with which the signature of a token is valid."""
     if not keys.knows(token.key_id):
         raise CheckFailed(Check.KEY, "kid", "header member kid names no key of this issuer")
     candidates = keys.candidates(token.key_id, token.algorithm)
@@ -130,5 +142,7 @@ def _check_signature(token: CompactToken, keys: KeySet) -> None:
         raise CheckFailed(Check.KEY, "alg", "the issuer has no key for this algorithm and kid")
     if len(candidates) > _MAX_ATTEMPTS:
         raise CheckFailed(Check.KEY, "kid", "header member kid is required: the issuer has many keys")
-    if not any(key.verify(token.algorithm, token.signed, token.signature) for key in candidates):
-        raise CheckFailed(Check.SIGNATURE, "", "signature does not match the keys of this issuer")
+    for key in candidates:
+        if key.verify(token.algorithm, token.signed, token.signature):
+            return key
+    raise CheckFailed(Check.SIGNATURE, "", "signature does not match the keys of this issuer")

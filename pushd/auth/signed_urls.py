@@ -8,11 +8,12 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
+from pushd.auth.token_checks import Check, CheckFailed, Verdict
 from pushd.auth.url_signature import Parameters, canonical_form, signature_of, signed_method
-from pushd.core.errors import BadParameter, Refusal, TokenExpired, TokenInvalid
-from pushd.core.grant import PRESENCE, Action, Grant
+from pushd.core.errors import BadParameter, Refusal
+from pushd.core.grant import Action, Grant
 from pushd.core.identity import MAX_SUBJECT_BYTES, Identity
-from pushd.core.names import is_pattern, parse_topics
+from pushd.core.names import PRESENCE, is_pattern, parse_topics
 
 URL_KEY: Final = "url:"
 """The prefix of the issuer of a signed URL; the id of its key follows."""
@@ -75,18 +76,52 @@ class SignedUrls:
         :raises Refusal: when the backend cannot tell now whether the URL was used before it expired.
         """
         keys = self.keys
-        url = verify(keys, method, path, parameters)
-        now = self._time()
-        if now < url.expires:
-            # If it cannot be remembered, the URL is good nevertheless; only a reconnect after `exp` will be refused.
-            if url.until > url.expires:
+        try:
+            url = verify(keys, method, path, parameters)
+            await self._check_times(url)
+            if url.until > url.expires > self._time():
+                # If it cannot be remembered, it is good nevertheless; only a reconnect after `exp` will be refused.
                 with suppress(Refusal):
                     await self._memory.remember_url(url.digest, url.until)
-        elif now >= url.until or not await self._memory.is_url_remembered(url.digest):
-            raise TokenExpired("signed URL has expired; a client that used it before exp may reconnect before until")
-        if self.keys is not keys:  # a reload may have removed the key meanwhile
-            verify(self.keys, method, path, parameters)
+            if self.keys is not keys:  # a reload may have removed the key meanwhile
+                verify(self.keys, method, path, parameters)
+        except CheckFailed as failure:
+            raise failure.refusal() from None
         return url.identity
+
+    async def examine(self, method: bytes, path: bytes, parameters: Parameters) -> Verdict:
+        """Return the verdict on a request for a signed URL, with the check that decided. It does not count as a use."""
+        issuer = f"{URL_KEY}{parameters.get(b'kid', [b''])[0].decode('latin-1')}"
+        try:
+            url = verify(self.keys, method, path, parameters)
+            await self._check_times(url)
+        except CheckFailed as failure:
+            known = issuer if failure.check not in (Check.METHOD, Check.KEY) else ""
+            return Verdict(None, failure.refusal(), failure.check, failure.claim, known)
+        except BadParameter as refusal:
+            return Verdict(None, refusal, Check.PARAMETERS)
+        except Refusal as refusal:
+            return Verdict(None, refusal, Check.FIRST_USE, "exp", issuer)
+        return Verdict(url.identity, issuer=issuer, claim_of=lambda key: "path")
+
+    def has_key(self, identity: Identity) -> bool:
+        """Return whether the key that has verified a URL is still one of the keys, with the same secret."""
+        secret = self.keys.get(identity.issuer.removeprefix(URL_KEY))
+        return secret is not None and _fingerprint(secret) == identity.key
+
+    async def _check_times(self, url: SignedUrl) -> None:
+        """Check that a URL may be used now.
+
+        :raises CheckFailed: when it may not.
+        :raises Refusal: when the backend cannot tell now whether it was used before.
+        """
+        now = self._time()
+        if now < url.expires:
+            return
+        check, claim = (Check.EXPIRY, "until") if now >= url.until else (Check.FIRST_USE, "exp")
+        if check is Check.EXPIRY or not await self._memory.is_url_remembered(url.digest):
+            text = "signed URL has expired; a client that used it before exp may reconnect before until"
+            raise CheckFailed(check, claim, text, subject=url.identity.subject)
 
 
 def verify(keys: Mapping[str, bytes], method: bytes, path: bytes, parameters: Parameters) -> SignedUrl:
@@ -95,35 +130,40 @@ def verify(keys: Mapping[str, bytes], method: bytes, path: bytes, parameters: Pa
     :param keys: the secrets, by the ids of keys.
     :param path: the decoded path.
     :raises BadParameter: when a parameter of the signature is given more than once.
-    :raises TokenInvalid: when the signature is missing, malformed, or not valid for the request.
+    :raises CheckFailed: when the signature is missing, malformed, or not valid for the request.
     """
     as_signed = signed_method(method)
     signature, key_id = _parameter(parameters, b"sig"), _parameter(parameters, b"kid")
     secret = keys.get((key_id or b"").decode("latin-1"))
     if as_signed is None:
-        raise TokenInvalid("signed URL is accepted only for GET, HEAD, POST and PUT")
+        raise CheckFailed(Check.METHOD, "", "signed URL is accepted only for GET, HEAD, POST and PUT")
     if secret is None:
-        raise TokenInvalid("kid of the signed URL must be the id of a key of this daemon")
+        raise CheckFailed(Check.KEY, "kid", "kid of the signed URL must be the id of a key of this daemon")
     form = canonical_form(as_signed, path, parameters)
     if signature is None or not hmac.compare_digest(signature_of(form, secret), signature):
-        raise TokenInvalid("signature of the URL is not valid for this method, path and query")
-    return _verified(as_signed == b"GET", path, parameters, signature)
+        raise CheckFailed(Check.SIGNATURE, "sig", "signature of the URL is not valid for this method, path and query")
+    return _verified(as_signed == b"GET", path, parameters, signature, secret)
 
 
-def _verified(is_reading: bool, path: bytes, parameters: Parameters, signature: bytes) -> SignedUrl:
+def _fingerprint(secret: bytes) -> str:
+    """Return what tells a secret from others; the secret cannot be found from it."""
+    return sha256(b"pushd1 key\n" + secret).hexdigest()[: 2 * _DIGEST_BYTES]
+
+
+def _verified(is_reading: bool, path: bytes, parameters: Parameters, signature: bytes, secret: bytes) -> SignedUrl:
     expires, until = _time(parameters, b"exp"), _time(parameters, b"until")
     if expires is None:
-        raise TokenInvalid("signed URL must have the parameter exp")
+        raise CheckFailed(Check.PARAMETERS, "exp", "signed URL must have the parameter exp")
     if until is None:
         until = expires + RECONNECT_SECONDS
     if until < expires:
-        raise TokenInvalid("until of the signed URL must not be before exp")
+        raise CheckFailed(Check.PARAMETERS, "until", "until of the signed URL must not be before exp")
     if not is_reading:
         until = expires  # who publishes does not reconnect
     digest = sha256(signature).digest()[:_DIGEST_BYTES]
-    grant = _grant(is_reading, path, _subject(parameters))
+    grant = _grant(is_reading, path, _subject(parameters), enters=b"presence" in parameters)
     key_id = parameters[b"kid"][0].decode("latin-1")
-    identity = Identity(grant.subject, grant, f"{URL_KEY}{key_id}", until, digest.hex())
+    identity = Identity(grant.subject, grant, f"{URL_KEY}{key_id}", until, digest.hex(), key=_fingerprint(secret))
     return SignedUrl(identity, digest, expires, until)
 
 
@@ -137,7 +177,8 @@ def _parameter(parameters: Parameters, name: bytes) -> bytes | None:
 def _time(parameters: Parameters, name: bytes) -> int | None:
     text = _parameter(parameters, name)
     if text is not None and not _TIME.fullmatch(text):
-        raise TokenInvalid(f"{name.decode('ascii')} of the signed URL must be unix seconds, a whole number")
+        shown = name.decode("ascii")
+        raise CheckFailed(Check.PARAMETERS, shown, f"{shown} of the signed URL must be unix seconds, a whole number")
     return None if text is None else int(text)
 
 
@@ -150,22 +191,28 @@ def _subject(parameters: Parameters) -> str | None:
     except UnicodeDecodeError:
         subject = ""
     if not subject:
-        raise TokenInvalid(f"sub of the signed URL must have 1 to {MAX_SUBJECT_BYTES} bytes of UTF-8")
+        text = f"sub of the signed URL must have 1 to {MAX_SUBJECT_BYTES} bytes of UTF-8"
+        raise CheckFailed(Check.PARAMETERS, "sub", text)
     return subject
 
 
-def _grant(is_reading: bool, path: bytes, subject: str | None) -> Grant:
-    """Return the grant of a URL: its method on the topics in its path, which follow the name of the resource."""
-    topics = _topics(path)
+def _grant(is_reading: bool, path: bytes, subject: str | None, *, enters: bool) -> Grant:
+    """Return the grant of a URL: its method on the topics in its path, which follow the name of the resource.
+
+    :param enters: whether the URL enters its channels.
+    """
+    topics = topics_of(path)
     if is_reading:
         shown = tuple(topic.removeprefix(PRESENCE) for topic in topics)
         allow: dict[Action, tuple[str, ...]] = {"subscribe": topics, "history": topics, "presence": shown}
+        if enters:
+            allow["enter"] = topics
     else:
         allow = {"publish": tuple(topic for topic in topics if not is_pattern(topic))}
     return Grant(subject, MappingProxyType(allow))
 
 
-def _topics(path: bytes) -> tuple[str, ...]:
+def topics_of(path: bytes) -> tuple[str, ...]:
     """Return the topics in a path; none if they are not valid, which the resource reports."""
     try:
         return parse_topics(path.removeprefix(b"/").partition(b"/")[2].decode("utf-8"), _MAX_TOPICS)

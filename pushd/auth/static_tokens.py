@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from twisted.logger import Logger
 
@@ -21,6 +21,9 @@ from pushd.core.identity import MAX_SUBJECT_BYTES, STATIC, Identity
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
+
+TokenChange = Literal["token-added", "token-changed", "token-removed"]
+"""What has happened to a token in its file."""
 
 
 class StaticTokens:
@@ -71,6 +74,16 @@ class StaticTokens:
         """Return the names of the tokens whose identity matches, sorted."""
         return sorted(each.issuer.removeprefix(STATIC) for each in self._identities.values() if matches(each))
 
+    def changes_since(self, earlier: "StaticTokens") -> Iterator[tuple[TokenChange, Identity]]:
+        """Yield the tokens that were added, changed or removed since an earlier version of the file, by name."""
+        before, after = earlier._by_name(), self._by_name()
+        yield from (("token-removed", each) for name, each in before.items() if name not in after)
+        for name, identity in after.items():
+            if name not in before:
+                yield "token-added", identity
+            elif identity != before[name]:
+                yield "token-changed", identity
+
     async def verify(self, token: str) -> Identity | None:
         """See `Verifier`.
 
@@ -83,6 +96,9 @@ class StaticTokens:
         """See `Verifier`."""
         identity = await self.verify(token)
         return None if identity is None else Verdict(identity, issuer=identity.issuer)
+
+    def _by_name(self) -> dict[str, Identity]:
+        return {identity.issuer: identity for identity in self._identities.values()}
 
 
 def _by_hash(where: str, tables: Mapping[str, object]) -> dict[bytes, Identity]:

@@ -33,6 +33,11 @@ class Check(StrEnum):
     GRANT = "grant"
     EXPIRY = "expiry"
     REVOCATION = "revocation"
+    METHOD = "method"
+    """From here on: whether a URL can be signed for the method of the request."""
+    PARAMETERS = "parameters"
+    FIRST_USE = "first-use"
+    """Whether a URL is used before ``exp``, or was."""
 
 
 class CheckFailed(Exception):
@@ -41,17 +46,21 @@ class CheckFailed(Exception):
     :param claim: the claim or header member that was examined; empty if it was the token as a whole.
     :param reason: a clause that says what is wrong.
     :param detail: more for the operator, which may quote the grant; never sent to the peer.
+    :param subject: that of a genuine token; never sent to the peer.
     """
 
-    def __init__(self, check: Check, claim: str, reason: str, detail: str = "") -> None:
+    def __init__(self, check: Check, claim: str, reason: str, detail: str = "", *, subject: str | None = None) -> None:
         super().__init__(reason)
         self.check = check
         self.claim = claim
         self.detail = detail
+        self.subject = subject
 
     def refusal(self) -> Refusal:
         """Return the refusal of the token."""
-        return TokenExpired(str(self)) if self.check is Check.EXPIRY else TokenInvalid(str(self))
+        if self.check in (Check.EXPIRY, Check.FIRST_USE):
+            return TokenExpired(str(self), subject=self.subject)
+        return TokenInvalid(str(self))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Each key is bound to the algorithms for which its kind is made when it is read, 
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -49,6 +49,12 @@ class VerificationKey:
     key_id: str | None
     algorithms: frozenset[str]
     key: Key
+    thumbprint: str = field(init=False, repr=False, compare=False)
+    """The fingerprint of the key (RFC 7638)."""
+
+    def __post_init__(self) -> None:
+        """Set what follows from the key."""
+        object.__setattr__(self, "thumbprint", self.key.thumbprint())
 
     def verify(self, algorithm: str, signed: bytes, signature: bytes) -> bool:
         """Return whether a signature is valid. The algorithm must be one of the key's."""
@@ -64,7 +70,7 @@ class KeySet:
     def __init__(self, keys: Sequence[VerificationKey], unusable: Sequence[str] = ()) -> None:
         self.unusable = tuple(unusable)
         self._keys = tuple(keys)
-        self.thumbprints = frozenset(key.key.thumbprint() for key in keys)
+        self.thumbprints = frozenset(key.thumbprint for key in keys)
         """The fingerprints of the keys (RFC 7638)."""
         self._ids = frozenset(key.key_id for key in keys)
 

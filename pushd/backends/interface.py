@@ -17,9 +17,10 @@ in the reactor thread. Refusals are subclasses of `pushd.core.errors.Refusal`: t
 `Unavailable`, `Overloaded`, `Stopping` and `TooManyChannels`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from pushd.backends.presence import PresenceBackend
 from pushd.core.channel_rules import ChannelRules
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
@@ -27,6 +28,7 @@ from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
+from pushd.core.usage import UsageReply, UsageReport
 
 
 class Audience(NamedTuple):
@@ -44,6 +46,19 @@ NOBODY: Final = Audience(False, {})
 
 def _ignore(*_: object) -> None:
     """Do nothing: the default of callbacks that only a backend shared by several nodes calls."""
+
+
+async def _close_none(subject: str) -> int:
+    """Close no connections: the default of `BackendEvents.on_kick`."""
+    return 0
+
+
+class ClosedElsewhere(NamedTuple):
+    """The connections that the other nodes have closed."""
+
+    closed: int = 0
+    unanswered: int = 0
+    """The number of nodes that have not replied in time. They may have closed connections, too."""
 
 
 class RequestListener(Protocol):
@@ -75,6 +90,10 @@ class RequestListener(Protocol):
         """Answer an open request of this node; return whether it was open."""
 
 
+async def _ignore_later() -> None:
+    """Do nothing, as `_ignore`."""
+
+
 class BackendEvents(NamedTuple):
     """The callbacks of a backend. They do not block and do not wait."""
 
@@ -101,10 +120,14 @@ class BackendEvents(NamedTuple):
     called with known ones."""
     revocations: Callable[[], Iterable[Revocation]] = tuple
     """Returns the revocations that this node knows, by which the backend restores those that it has lost."""
-    on_kick: Callable[[str], None] = _ignore
-    """Called with a subject whose connections another node has asked to close."""
+    on_kick: Callable[[str], Awaitable[int]] = _close_none
+    """Called with a subject whose connections another node has asked to close; returns how many were closed, which may
+    take a while."""
     requests: RequestListener | None = None
     """The open requests of this node; None if it has none."""
+    restore_usage: Callable[[], Awaitable[None]] = _ignore_later
+    """Called when the backend may have lost what this node has reported by `report_usage`: report everything again.
+    Raises a refusal when that fails; then it is called again."""
 
 
 class Duplicate(NamedTuple):
@@ -151,6 +174,10 @@ class BackendUnusable(Exception):
 
 class Backend(Protocol):
     """A log of messages over all channels, with live delivery."""
+
+    @property
+    def presence(self) -> PresenceBackend:
+        """The members of channels."""
 
     async def start(self, events: BackendEvents) -> None:
         """Start. Called once; the backend may call the callbacks from now on.
@@ -254,8 +281,8 @@ class Backend(Protocol):
     def revocations_age(self) -> float:
         """Seconds since this node last knew all revocations; infinite before the first time."""
 
-    async def kick(self, subject: str) -> None:
-        """Ask all other nodes to close the connections of a subject.
+    async def kick(self, subject: str) -> ClosedElsewhere:
+        """Ask all other nodes to close the connections of a subject, and wait for their replies, about a second.
 
         :raises Refusal: when they cannot be asked now.
         """
@@ -291,7 +318,7 @@ class Backend(Protocol):
         """
 
     def report_responders(self, node: str, channel: str, oldest: float) -> None:
-        """Tell a node that the oldest responder of a channel at this node has changed; see `RequestListener`."""
+        """Report to a node that the oldest responder of a channel at this node has changed; see `RequestListener`."""
 
     async def request_channel(self, token: str) -> str | None:
         """Return the channel of an open request of another node; None if there is none.
@@ -304,6 +331,29 @@ class Backend(Protocol):
         """Answer an open request of another node; return whether it was open, so that the reply is the first one.
 
         :raises Refusal: when the node cannot be asked, or does not answer: the reply may have been received or not.
+        """
+
+    @property
+    def has_nodes(self) -> bool:
+        """Whether several nodes may share the backend."""
+
+    async def report_usage(self, reports: Sequence[UsageReport]) -> Sequence[UsageReply]:
+        """Report to the other nodes what subjects and addresses have at this node, and grant claims; reply to each.
+
+        What a node has reported counts for the others until it reports something else, or for at most 15 s if it is
+        gone. A claim is granted if it is within its quota together with what all nodes have, claims that were granted
+        to other nodes included: so claims of several nodes at the same time never exceed a quota together. Claims of
+        one report count for those behind them. Repeats are harmless.
+
+        :raises Unavailable: when the other nodes cannot be asked; it is unknown what they count then.
+        """
+
+    async def exchange_rates(self, used: Mapping[str, float]) -> Mapping[str, float]:
+        """Add what this node has taken from token buckets that all nodes share; return how far they are from full.
+
+        :param used: by bucket, the seconds that it takes to refill what was taken; negative if it was refunded.
+        :return: by bucket, the seconds after which it is full if no node takes more.
+        :raises Unavailable: when the other nodes cannot be asked.
         """
 
     async def usage(self) -> Usage:

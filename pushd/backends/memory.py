@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -9,6 +10,7 @@ from twisted.internet.task import LoopingCall
 
 from pushd.backends.epoch import new_epoch
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
+from pushd.backends.local_presence import LocalPresence
 from pushd.backends.revocations_file import RevocationsFile
 from pushd.backends.single_node import SingleNode
 from pushd.core.channel_rules import NO_RULES, ChannelRules
@@ -19,6 +21,7 @@ from pushd.core.idempotency import IdempotencyKey
 from pushd.core.log import Log
 from pushd.core.log_reader import LogReader
 from pushd.core.message import Draft, Message, transient
+from pushd.core.presence import PresenceEvent
 from pushd.core.remembered_urls import RememberedUrls
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
@@ -52,6 +55,7 @@ class MemoryBackend(SingleNode):
         self._urls = RememberedUrls()
         self._clock = clock
         self._wall = wall
+        self.presence = _MemoryPresence(self._publish, bounds, clock, clock.seconds, wall, self._position)
         self._events: BackendEvents | None = None
         self._slices = Slices(clock)
         self._sweep = LoopingCall(lambda: Deferred.fromCoroutine(self._expire()))
@@ -65,6 +69,7 @@ class MemoryBackend(SingleNode):
         self._sweep.start(_SWEEP_SECONDS, now=False)
 
     async def stop(self) -> None:
+        self.presence.stop()
         if self._sweep.running:
             self._sweep.stop()
         if self._file is not None:
@@ -113,11 +118,6 @@ class MemoryBackend(SingleNode):
         if self._events:
             self._events.on_revocations((revocation,))
 
-    revocations_age = 0.0
-
-    async def kick(self, subject: str) -> None:
-        pass  # there are no other nodes
-
     async def remember_url(self, digest: bytes, until: float) -> None:
         self._urls.add(digest, until, self._wall())
 
@@ -126,6 +126,9 @@ class MemoryBackend(SingleNode):
 
     async def usage(self) -> Usage:
         return Usage(len(self._log), self._log.bytes, len(self._log.channels), record_bytes=self._log.channels.memory)
+
+    def _position(self) -> MessageId:
+        return MessageId(self._log.epoch, self._log.head)
 
     def _known_revocations(self) -> Iterable[Revocation]:
         return self._events.revocations() if self._events else ()
@@ -146,3 +149,20 @@ class MemoryBackend(SingleNode):
 
     async def _expire(self) -> None:
         await self._slices.run(self._log.expire(self._clock.seconds()))
+
+
+class _MemoryPresence(LocalPresence):
+    """The members of a memory backend: the list and the events change in one step."""
+
+    def __init__(self, publish: Callable[[Draft], object], *arguments: Any) -> None:
+        """`publish` appends a message to the log and delivers it; the rest is that of `LocalPresence`."""
+        super().__init__(*arguments)
+        self._publish_draft = publish
+
+    async def publish(self, events: Sequence[PresenceEvent]) -> None:
+        """See `LocalPresence`."""
+        self.publish_later(events)
+
+    def publish_later(self, events: Sequence[PresenceEvent]) -> None:
+        """See `LocalPresence`."""
+        self.put_back([event for event in events if isinstance(self._publish_draft(self.draft(event)), Refusal)])

@@ -119,6 +119,15 @@ def _is_protected(config: Config) -> bool:
     return config.access.open or config.auth.is_enabled
 
 
+def check_origins(config: Config) -> None:
+    """Check that the settings of pages of other origins agree.
+
+    :raises ConfigError: when every page of the web would act for the users whose cookies the browser sends.
+    """
+    if config.http.allow_credentials and "*" in config.http.allow_origins:
+        raise ConfigError("http.allow_credentials: http.allow_origins must name the origins, and must not be *")
+
+
 def check_backend(config: Config) -> None:
     """Check that the settings of the backend agree.
 

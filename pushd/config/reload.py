@@ -26,6 +26,9 @@ class Reconfigurable(Protocol):
     def supervisor(self) -> Supervisor:
         """The notifier of the service manager."""
 
+    def reopen_logs(self) -> bool:
+        """Open the audit log anew; return whether there is one."""
+
     async def reconfigure(self, config: Config) -> None:
         """Apply a configuration."""
 
@@ -126,6 +129,7 @@ class Reload(Service):
         """Load the configuration and reconfigure the daemon. If either fails, log the reason and change nothing."""
         supervisor = self._daemon.supervisor
         supervisor.reloading()
+        self._daemon.reopen_logs()
         try:
             change = compare(self._config, self._load())
             await self._daemon.reconfigure(change.config)

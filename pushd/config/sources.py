@@ -18,7 +18,7 @@ from pushd.config.fields import parse_rows, parse_value, required, setting
 from pushd.config.parsers import choice, count, duration, flag, nonblank_string, string_list
 from pushd.core.errors import Refusal
 from pushd.core.message import draft
-from pushd.core.names import check_channel
+from pushd.core.names import PRESENCE, check_channel
 from pushd.hub.hub import Hub
 from pushd.metrics import Counters
 from pushd.sources.command import CommandRunner
@@ -36,9 +36,12 @@ _TEXT = "Every subscriber receives these words one after the other until the las
 def channel_name(value: object) -> str:
     """Return the name of a channel. A source may publish on the daemon's own channels, whose names begin with $."""
     try:
-        return check_channel(nonblank_string(value))
+        name = check_channel(nonblank_string(value))
     except Refusal as refusal:
         raise ValueError(f"{value!r} is not a channel name: {refusal}") from None
+    if name.startswith(PRESENCE):
+        raise ValueError(f"{value!r} is the channel of the events of members, to which only the daemon publishes")
+    return name
 
 
 def media_type(value: object) -> str | None:

@@ -28,6 +28,7 @@ from pushd.config.parsers import (
     string_list,
     text,
 )
+from pushd.config.presence import PresenceSettings
 from pushd.config.sources import Source
 from pushd.core.channel_rules import ChannelRules
 
@@ -67,6 +68,12 @@ class HttpSettings:
         origins,
         "Pages of these origins may use the daemon from a browser; * alone means every origin.",
         "scheme://host[:port]",
+    )
+    allow_credentials: bool = setting(
+        False,
+        flag,
+        "Whether pages of these origins, named ones only, may read responses to requests with cookies.",
+        "true or false",
     )
     hosts: tuple[str, ...] = setting(
         [],
@@ -298,6 +305,12 @@ class LogSettings:
         "Other minimum levels for loggers, including those whose names begin with the name and a dot.",
         "NAME=LEVEL",
     )
+    audit: str = setting(
+        "",
+        text,
+        "The file of the audit log; - is standard output; if empty, there is none.",
+        "path",
+    )
     access: float = setting(0, share, "The share of HTTP requests in the access log; 0 disables it.", "0 to 1")
 
 
@@ -311,6 +324,7 @@ class Config:
     auth: AuthSettings = field(default_factory=AuthSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
+    presence: PresenceSettings = field(default_factory=PresenceSettings)
     backend: BackendSettings = field(default_factory=BackendSettings)
     keepalive: KeepaliveSettings = field(default_factory=KeepaliveSettings)
     stop: StopSettings = field(default_factory=StopSettings)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pushd.core.history import Bounds, Retention
-from pushd.core.names import Scope
+from pushd.core.names import PRESENCE, Scope
 from pushd.core.outbox import Policy
 from pushd.core.patterns import PatternSet
 
@@ -127,6 +127,7 @@ class Retentions:
         retentions = [rule.retention(bounds) for rule in rules.rules]
         self.table = tuple(dict.fromkeys([self.default, *retentions]))
         """The different retentions; the first is the default."""
+        self._of_events = Retention(bounds.of_events.messages, bounds.of_events.bytes)
         self.ages = tuple(dict.fromkeys(each.age for each in retentions if each.age is not None))
         """The ages besides that of all channels."""
         self.by_match = tuple(zip((rule.match for rule in rules.rules), retentions, strict=True))
@@ -136,7 +137,12 @@ class Retentions:
         self._cache: dict[str, Retention] = {}
 
     def of(self, channel: str) -> Retention:
-        """Return the retention of a channel. May be called from any thread."""
+        """Return the retention of a channel. May be called from any thread.
+
+        No rule matches the channels of presence events, which have bounds of their own.
+        """
+        if channel.startswith(PRESENCE):
+            return self._of_events
         if not self._rules:
             return self.default
         try:

@@ -3,28 +3,58 @@
 from collections import OrderedDict
 from typing import Final
 
-from pushd.core.history import Channel, Retention
+from pushd.core.history import Bounds, Channel, Retention
 from pushd.core.losses import LossIndex
+from pushd.core.names import PRESENCE
 
 RECORD_BYTES: Final = 600
 """Bytes of memory of the record of a channel."""
 
 
-class ChannelTable:
-    """The channels of a log, each kind with the least recently used first.
+class ChannelGroup:
+    """Channels that share bounds, each kind with the least recently used first.
 
     These are `OrderedDict`s because the first entry of a plain dictionary is found by a scan over the slots of all
     entries that were removed before it.
-
-    :ivar losses: the newest losses of all channels in the table.
     """
 
-    def __init__(self, losses: LossIndex) -> None:
-        self.losses = losses
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.bytes = 0
+        """The bytes of memory that the kept messages take, approximately."""
         self.active: OrderedDict[str, Channel] = OrderedDict()
         """The channels with messages."""
         self.idle: OrderedDict[str, Channel] = OrderedDict()
         """The channels whose messages are all lost."""
+
+    def __len__(self) -> int:
+        """Return the number of channels, without those that were deleted."""
+        return len(self.active) + len(self.idle)
+
+    def place(self, channel: Channel) -> None:
+        """Record the use of a channel: it becomes the most recently used, with or without messages."""
+        name = channel.name
+        if not channel.messages:
+            self.active.pop(name, None)
+            self.idle[name] = channel
+        elif name in self.active:
+            self.active.move_to_end(name)
+        else:
+            self.active[name] = channel
+
+
+class ChannelTable:
+    """The channels of a log.
+
+    :ivar losses: the newest losses of all channels in the table.
+    """
+
+    def __init__(self, losses: LossIndex, bounds: Bounds) -> None:
+        self.losses = losses
+        self.users = ChannelGroup(bounds)
+        """All channels but those of presence events."""
+        self.events = ChannelGroup(bounds.of_events)
+        """The channels of presence events."""
         self.forgotten = 0
         """The newest sequence that a forgotten channel lost. A channel that is not in the table may have lost messages
         up to it."""
@@ -32,21 +62,34 @@ class ChannelTable:
         """Deleted channels: older cursors are answered with a gap and the end."""
 
     def __len__(self) -> int:
-        """Return the number of channels, without those that were deleted."""
-        return len(self.active) + len(self.idle)
+        """Return the number of channels, without those that were deleted and those of presence events."""
+        return len(self.users)
 
     @property
     def memory(self) -> int:
         """The bytes of memory of the records of all channels, also of deleted ones, without their messages."""
-        return RECORD_BYTES * (len(self) + len(self._deleted))
+        return RECORD_BYTES * (len(self.users) + len(self.events) + len(self._deleted))
+
+    def group_of(self, name: str) -> ChannelGroup:
+        """Return the group of a channel, whether or not it is known."""
+        return self.events if name.startswith(PRESENCE) else self.users
 
     def get(self, name: str) -> Channel | None:
         """Return a channel; None if it is unknown or was deleted."""
-        return self.active.get(name) or self.idle.get(name)
+        group = self.group_of(name)
+        return group.active.get(name) or group.idle.get(name)
 
     def get_any(self, name: str) -> Channel | None:
         """Return a channel, even if it was deleted; None if it is unknown."""
-        return self.active.get(name) or self.idle.get(name) or self._deleted.get(name)
+        return self.get(name) or self._deleted.get(name)
+
+    def active(self) -> list[Channel]:
+        """Return all channels with messages."""
+        return [*self.users.active.values(), *self.events.active.values()]
+
+    def names(self) -> list[str]:
+        """Return the names of all channels, without those that were deleted."""
+        return [*self.users.active, *self.users.idle, *self.events.active, *self.events.idle]
 
     def deleted_at(self, name: str) -> int:
         """Return the sequence of the deletion of a channel; 0 if it was not deleted, or was created again."""
@@ -54,7 +97,7 @@ class ChannelTable:
         return 0 if deleted is None else deleted.deleted_at
 
     def add(self, name: str, head: int, retention: Retention) -> Channel:
-        """Create a channel, with the losses of a deleted or forgotten one; `place` must be called afterwards.
+        """Create a channel, with the losses of a deleted or forgotten one; `ChannelGroup.place` must follow.
 
         :param head: the newest sequence of the log.
         """
@@ -69,20 +112,10 @@ class ChannelTable:
             self.losses.add(channel, head)
         return channel
 
-    def place(self, channel: Channel) -> None:
-        """Record the use of a channel: it becomes the most recently used, with or without messages."""
-        name = channel.name
-        if not channel.messages:
-            self.active.pop(name, None)
-            self.idle[name] = channel
-        elif name in self.active:
-            self.active.move_to_end(name)
-        else:
-            self.active[name] = channel
-
     def take(self, name: str) -> Channel | None:
         """Remove and return a channel; None if it is unknown or was deleted."""
-        return self.active.pop(name, None) or self.idle.pop(name, None)
+        group = self.group_of(name)
+        return group.active.pop(name, None) or group.idle.pop(name, None)
 
     def add_deleted(self, channel: Channel, limit: int) -> None:
         """Keep what a deleted channel lost; of at most `limit` deleted channels, the newest."""
@@ -90,11 +123,11 @@ class ChannelTable:
         if len(self._deleted) > limit:
             self._forget(self._deleted.pop(next(iter(self._deleted))))
 
-    def forget_idle(self) -> bool:
-        """Forget the least recently used idle channel; return whether there was one."""
-        if not self.idle:
+    def forget_idle(self, group: ChannelGroup) -> bool:
+        """Forget the least recently used idle channel of a group; return whether there was one."""
+        if not group.idle:
             return False
-        self._forget(self.idle.pop(next(iter(self.idle))))
+        self._forget(group.idle.pop(next(iter(group.idle))))
         return True
 
     def _forget(self, channel: Channel) -> None:

@@ -9,6 +9,7 @@ from pushd.core.cursor import NOW, MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.message import Draft, Message
 from pushd.core.outbox import Policy
+from pushd.core.presence import AsMember, MemberPage, Seen
 from pushd.core.replay import ChannelInfo
 
 
@@ -23,6 +24,8 @@ class Subscribe:
     """Whether the reply is followed by a begin object, in formats that have one."""
     responder: bool = False
     """Whether the connection counts as a responder for all its topics from then on, patterns too."""
+    member: AsMember | None = None
+    """As whom it enters the channels among the topics; None if it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,43 @@ class SetFormat:
 
 
 @dataclass(frozen=True, slots=True)
+class EnterChannel:
+    """Enter a channel, or update what describes the member."""
+
+    channel: str
+    id: str | None = None
+    """None: the subject of the peer, or the id of its connection."""
+    meta: bytes | None = None
+    """JSON; None: as before."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveChannel:
+    """Leave a channel."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListMembers:
+    """Return members of a channel in the order of their ids."""
+
+    channel: str
+    after: str
+    """Only ids after it; may be empty."""
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendHeartbeat:
+    """Renew the lease of a heartbeat."""
+
+    id: str
+    sent: int | None = None
+    """The time of the client, in unix milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class Authenticate:
     """Present a token."""
 
@@ -102,6 +142,10 @@ Command = (
     | ReadHistory
     | ReadStatus
     | SetFormat
+    | EnterChannel
+    | LeaveChannel
+    | ListMembers
+    | SendHeartbeat
     | Authenticate
     | Ping
     | Help
@@ -191,6 +235,40 @@ class StatusResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Entered:
+    """The connection has entered a channel."""
+
+    channel: str
+    id: str
+    """Under which it is a member."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The connection has left a channel."""
+
+    channel: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MembersResult:
+    """Members of a channel, and where their events continue."""
+
+    channel: str
+    page: MemberPage
+    cursor: MessageId
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatResult:
+    """The lease was renewed."""
+
+    id: str
+    seen: Seen
+
+
+@dataclass(frozen=True, slots=True)
 class Pong:
     """The reply to `Ping`."""
 
@@ -224,6 +302,10 @@ Reply = (
     | RequestRefused
     | HistoryResult
     | StatusResult
+    | Entered
+    | Left
+    | MembersResult
+    | HeartbeatResult
     | Pong
     | FormatSet
     | CommandList

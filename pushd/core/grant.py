@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple, Self, get_args
 
 from pushd.core.denied_topics import DeniedTopics
 from pushd.core.errors import BadTopic, NotGranted, Refusal
-from pushd.core.names import Scope, check_channel, check_topic, covers, intersection, intersects, is_pattern
+from pushd.core.names import PRESENCE, Scope, check_channel, check_topic, covers, intersection, intersects, is_pattern
 
 Action = Literal["subscribe", "publish", "history", "presence", "enter", "reply", "manage"]
 """What a peer does on a topic."""
@@ -18,8 +18,6 @@ ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 Operation = Literal["metrics", "connections", "kick", "channels", "hooks", "revoke", "explain"]
 """What an operator does with the daemon."""
 OPERATIONS: Final[tuple[Operation, ...]] = get_args(Operation)
-PRESENCE: Final = "$presence/"
-"""The prefix of the channels of presence events; the rest of the name is the channel whose members they report."""
 
 _SUBJECT: Final = "{sub}"
 _EVERY: Final = "*"
@@ -144,7 +142,7 @@ class Grant:
         if not self.may(action, topic):
             instead = self.similar(action, topic)
             hint = f"; accepted: {instead}" if instead else ""
-            raise NotGranted(f"action {action} on topic {topic} is not granted{hint}")
+            raise NotGranted(f"action {action} on topic {topic} is not granted{hint}", action, topic)
 
     def decide(self, action: Action, topic: str) -> Decision:
         """Return the result of `may` with the entry that decided. A denied topic decides over an allowed one.

@@ -8,13 +8,17 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Optional
 
 from pushd.core.message import Message
 
 
 class Bounds(NamedTuple):
-    """The retention: how much history is kept. With zero messages there is none, only live delivery."""
+    """The retention: how much history is kept. With zero messages there is none, only live delivery.
+
+    The channels of presence events have bounds of their own, so that they and other channels evict nothing of each
+    other.
+    """
 
     messages: int = 1000
     """Per channel."""
@@ -26,6 +30,17 @@ class Bounds(NamedTuple):
     """Bytes of memory over all channels, including the overhead of each message; see `core.log`."""
     channels: int = 100_000
     """Channels with or without messages."""
+    events: Optional["Bounds"] = None
+    """Those of the channels of presence events; None: the default. Their age is the ttl of the events."""
+
+    @property
+    def of_events(self) -> "Bounds":
+        """The bounds of the channels of presence events."""
+        return self.events or EVENT_BOUNDS
+
+
+EVENT_BOUNDS: Final = Bounds(1000, 4 << 20, 3600.0, 64 << 20, 100_000)
+"""The bounds of the channels of presence events where nothing else is configured."""
 
 
 class Retention(NamedTuple):

@@ -35,6 +35,8 @@ class Identity:
     """By which groups of credentials can be revoked."""
     issued_at: float | None = None
     """When the credential was issued, in unix seconds. If it is None, any revocation that names it covers it."""
+    key: str = field(default="", repr=False)
+    """The fingerprint of the key that has verified the credential; empty for a static token."""
 
     authority: str = field(init=False, repr=False, compare=False)
     """Who vouches for the subject: the issuer, or the file of static tokens, whatever the name of the token."""

@@ -66,7 +66,7 @@ def scan_newest(
     """Return the same as `newest_of` for all channels that are covered, by a scan over the log."""
     messages: list[Message] = []
     size, seq = 0, after
-    active = log.channels.active
+    known = log.channels.get
     for _ in range(0, limits.effort, STEP):
         examined = 0
         for message in islice(log.timeline.after(seq), STEP):
@@ -76,7 +76,7 @@ def scan_newest(
                 return messages, seq
             seq = message.seq
             examined += 1
-            if active[message.channel].newest_upto(upto) is message and covers(message.channel):
+            if covers(message.channel) and (channel := known(message.channel)) and channel.newest_upto(upto) is message:
                 messages.append(message)
                 size += message.size
         if examined < STEP:

@@ -10,7 +10,7 @@ from collections import deque
 
 from pushd.core.aging import AgingChannels
 from pushd.core.channel_rules import NO_RULES, ChannelRules, Retentions
-from pushd.core.channel_table import ChannelTable
+from pushd.core.channel_table import ChannelGroup, ChannelTable
 from pushd.core.errors import TooManyChannels
 from pushd.core.history import Bounds, Channel, Retention
 from pushd.core.losses import LossIndex
@@ -40,15 +40,12 @@ class Log:
 
     def __init__(self, epoch: str, bounds: Bounds, rules: ChannelRules = NO_RULES) -> None:
         self.epoch = epoch
-        self.bounds = bounds
         self._retentions = Retentions(bounds, rules)
         self.head = 0
         """The sequence of the newest message or deletion."""
-        self.bytes = 0
-        """The bytes of memory that the kept messages take, approximately."""
         self.timeline = Timeline()
         self.losses = LossIndex()
-        self.channels = ChannelTable(self.losses)
+        self.channels = ChannelTable(self.losses, bounds)
         self.due = math.inf
         """Nothing expires earlier than this, in monotonic seconds."""
         self._deadlines: list[tuple[float, int]] = []
@@ -63,6 +60,16 @@ class Log:
         """Return the number of kept messages."""
         return len(self.timeline)
 
+    @property
+    def bounds(self) -> Bounds:
+        """The bounds of all channels but those of presence events."""
+        return self.channels.users.bounds
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of memory that the kept messages take, approximately, without those of presence events."""
+        return self.channels.users.bytes
+
     def append(self, draft: Draft, time: float, now: float) -> Message:
         """Accept a message: assign its id, append it to the history and enforce the bounds.
 
@@ -70,8 +77,10 @@ class Log:
         """
         if now >= self.due:
             self._expire(now, _EXPIRED_BY_APPEND)
-        name, channels = draft.channel, self.channels
-        channel = channels.active.get(name) or channels.idle.pop(name, None) or self._add_channel(name, now)
+        name = draft.channel
+        channels = self.channels
+        group = channels.users if name[0] != "$" else channels.group_of(name)
+        channel = group.active.get(name) or group.idle.pop(name, None) or self._add_channel(group, name, now)
         self.head = seq = self.head + 1
         prev = f"{self.epoch}-{channel.last}" if channel.last else None
         message = Message(
@@ -89,10 +98,10 @@ class Log:
         )
         channel.ended = draft.end
         if not message.is_mark:
-            self._keep(channel, message, draft.ttl, now)
-        channels.place(channel)
-        while self.bytes > self.bounds.total_bytes:
-            self._evict_least_recently_used()
+            self._keep(group, channel, message, draft.ttl, now)
+        group.place(channel)
+        while group.bytes > group.bounds.total_bytes:
+            self._evict_least_recently_used(group)
         return message
 
     def expire(self, now: float) -> Steps[None]:
@@ -103,7 +112,7 @@ class Log:
     def reconfigure(self, rules: ChannelRules) -> None:
         """Apply other rules: to new channels at once, and to others with the next calls of `expire` and `append`."""
         self._retentions = Retentions(self.bounds, rules)
-        self._outdated = deque([*self.channels.active, *self.channels.idle])
+        self._outdated = deque(self.channels.names())
         if self._outdated:
             self.due = -math.inf
 
@@ -117,37 +126,38 @@ class Log:
             return False
         self.head += 1
         channel.deleted_at = self.head
+        group = self.channels.group_of(name)
         while channel.messages:
-            self._evict_oldest(channel)
+            self._evict_oldest(group, channel)
         if channel.last > channel.lost:
             channel.lost = channel.last
             self.losses.add(channel, self.head)
         self.channels.add_deleted(channel, self.bounds.channels)
         return True
 
-    def _add_channel(self, name: str, now: float) -> Channel:
+    def _add_channel(self, group: ChannelGroup, name: str, now: float) -> Channel:
         """Create a channel, for which an idle one may have to be forgotten."""
-        limit = self.bounds.channels
-        if len(self.channels) >= limit:
-            if not self.channels.idle and now >= self.due:
+        limit = group.bounds.channels
+        if len(group) >= limit:
+            if not group.idle and now >= self.due:
                 self._expire(now, _EXPIRED_FOR_CHANNEL)
-            if not self.channels.forget_idle():
+            if not self.channels.forget_idle(group):
                 raise TooManyChannels(f"too many channels: all of the {limit} that are accepted are in use")
         return self.channels.add(name, self.head, self._retentions.of(name))
 
-    def _keep(self, channel: Channel, message: Message, ttl: float | None, now: float) -> None:
+    def _keep(self, group: ChannelGroup, channel: Channel, message: Message, ttl: float | None, now: float) -> None:
         retention = channel.retention
         channel.append(message)
         self.timeline.append(message, now)
-        self.bytes += message.size + _OVERHEAD
+        group.bytes += message.size + _OVERHEAD
         if retention.age is not None and channel.due == math.inf:
             self._schedule(channel, now + retention.age)
-        if (due := now + self.bounds.age) < self.due:
+        if (due := now + self.channels.users.bounds.age) < self.due:
             self.due = due
         if ttl is not None:
             self._add_deadline(now + ttl, message.seq)
         while channel.exceeds(retention):
-            self._evict_oldest(channel)
+            self._evict_oldest(group, channel)
 
     def _add_deadline(self, deadline: float, seq: int) -> None:
         heapq.heappush(self._deadlines, (deadline, seq))
@@ -166,7 +176,7 @@ class Log:
         if self._outdated:
             most = self._update_retentions(most)
         for old in self.timeline.before(now - self.bounds.age, max(most, 0), self._aged_through):
-            if self.channels.active[old.channel].retention.age is None:
+            if self.channels.group_of(old.channel).active[old.channel].retention.age is None:
                 self._expire_one(old)
             else:
                 self._aged_through = old.seq
@@ -201,25 +211,26 @@ class Log:
     def _update_retentions(self, most: int) -> int:
         """Apply the rules to outdated channels, until `most` messages and channels were examined; return the rest."""
         while most > 0 and self._outdated:
-            most -= 1
             channel = self.channels.get(self._outdated.popleft())
             if channel is None:
+                most -= 1
                 continue
-            retention = self._retentions.of(channel.name)
+            group, retention = self.channels.group_of(channel.name), self._retentions.of(channel.name)
             while most > 0 and channel.exceeds(retention):
-                self._evict_oldest(channel)
+                self._evict_oldest(group, channel)
                 most -= 1
             if channel.exceeds(retention):
                 # Until it is small enough it has its former retention, so that no publish removes all the rest.
                 self._outdated.appendleft(channel.name)
                 break
-            self._set_retention(channel, retention)
+            self._set_retention(group, channel, retention)
+            most -= 1
         return most
 
-    def _set_retention(self, channel: Channel, retention: Retention) -> None:
+    def _set_retention(self, group: ChannelGroup, channel: Channel, retention: Retention) -> None:
         before, channel.retention = channel.retention, retention
-        if not channel.messages and channel.name in self.channels.active:
-            self.channels.place(channel)
+        if not channel.messages and channel.name in group.active:
+            group.place(channel)
         if before.age == retention.age:
             return
         channel.due = math.inf
@@ -230,25 +241,26 @@ class Log:
             self._schedule(channel, born + retention.age)
 
     def _expire_one(self, message: Message) -> None:
-        channel = self.channels.active[message.channel]
+        group = self.channels.group_of(message.channel)
+        channel = group.active[message.channel]
         channel.remove(message, "expired")
-        self._discard(channel, message)
+        self._discard(group, channel, message)
         if not channel.messages:
-            self.channels.place(channel)
+            group.place(channel)
 
-    def _evict_least_recently_used(self) -> None:
+    def _evict_least_recently_used(self, group: ChannelGroup) -> None:
         """Evict the oldest message of the least recently used channel."""
-        channel = next(iter(self.channels.active.values()))
-        self._evict_oldest(channel)
+        channel = next(iter(group.active.values()))
+        self._evict_oldest(group, channel)
         if not channel.messages:
-            self.channels.place(channel)
+            group.place(channel)
 
-    def _evict_oldest(self, channel: Channel) -> None:
-        self._discard(channel, channel.remove_oldest("evicted"))
+    def _evict_oldest(self, group: ChannelGroup, channel: Channel) -> None:
+        self._discard(group, channel, channel.remove_oldest("evicted"))
 
-    def _discard(self, channel: Channel, message: Message) -> None:
+    def _discard(self, group: ChannelGroup, channel: Channel, message: Message) -> None:
         """Remove a message that its channel has removed."""
         if channel.lost == message.seq:
             self.losses.add(channel, self.head)
         self.timeline.discard(message.seq)
-        self.bytes -= message.size + _OVERHEAD
+        group.bytes -= message.size + _OVERHEAD

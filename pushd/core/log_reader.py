@@ -106,8 +106,7 @@ class LogReader:
 
     def names(self, prefix: str, after: str, limit: int) -> Steps[list[str]]:
         """Return at most `limit` names of channels that begin with `prefix` and sort after `after`, sorted."""
-        channels = self._log.channels
-        known = [*channels.active, *channels.idle]
+        known = self._log.channels.names()
         best: list[str] = []
         for start in range(0, len(known), _NAMES_STEP):
             if start:
@@ -123,7 +122,7 @@ class LogReader:
         log, head = self._log, self._log.head
         channels = self._histories(topics)
         if any(map(is_pattern, topics)):
-            channels = log.channels.active.values()
+            channels = log.channels.active()
         seq = yield from before_newest(list(channels), self._query(topics).interest.covers, head)
         ended = sum(self._is_finished(topic, seq, is_return=False) for topic in topics)
         return StartPosition(
@@ -229,7 +228,7 @@ class LogReader:
         covers = None
         channels: Iterable[Channel] = self._histories(topics)
         if any(map(is_pattern, topics)):
-            covers, channels = self._query(topics).interest.covers, list(self._log.channels.active.values())
+            covers, channels = self._query(topics).interest.covers, self._log.channels.active()
         seq, examined = self._log.head, 0
         for channel in channels:
             examined += 1

@@ -15,7 +15,9 @@ from pushd.core.errors import BadChannel, BadTopic, Forbidden, TooManyTopics
 from pushd.core.patterns import PatternSet
 
 MAX_BYTES = 255
-"""The most bytes of a channel name or pattern."""
+"""The most bytes of a channel name or pattern; for the channels of presence events, of the name after `PRESENCE`."""
+PRESENCE = "$presence/"
+"""The prefix of the channels of presence events; the rest of the name is the channel whose members they report."""
 REPLY = "$reply/"
 """The prefix of the channels to which replies are published; the rest of the name is the token of the request."""
 _CACHE_SIZE = 4096
@@ -278,13 +280,17 @@ def _problem(name: str) -> str | None:
     """Return what is wrong with the length or the Unicode characters of a name; None if nothing is."""
     if not name:
         return "must not be empty"
-    if len(name) > MAX_BYTES:
+    if len(name) > MAX_BYTES and _is_too_long(name):
         return _TOO_LONG
     return None if name.isascii() else _unicode_problem(name)
 
 
+def _is_too_long(name: str) -> bool:
+    return len(name.removeprefix(PRESENCE).encode("utf-8", "surrogatepass")) > MAX_BYTES
+
+
 def _unicode_problem(name: str) -> str | None:
-    if len(name.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+    if _is_too_long(name):
         return _TOO_LONG
     if _INVISIBLE.search(name):
         return "must not contain bidirectional controls or zero-width characters"

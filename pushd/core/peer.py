@@ -55,8 +55,10 @@ class Peer:
     def quota_key(self) -> QuotaKey:
         """To whom its quota applies: the subject of an authority, or the address of an anonymous peer."""
         identity = self.identity
-        if identity is None:
-            return (None, None, self.network or self.address)
+        return (None, None, self.network or self.address) if identity is None else self.quota_key_with(identity)
+
+    def quota_key_with(self, identity: Identity) -> QuotaKey:
+        """Return to whom its quota applies with a credential."""
         return identity.quota_key or (identity.authority, None, self.network or self.address)
 
     @property

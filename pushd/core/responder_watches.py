@@ -1,4 +1,4 @@
-"""Watches of responders: the channels for which a node wants to know when responders of this node leave."""
+"""Watches of responders: the channels for which this node reports to other nodes when its responders leave."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ _UNKNOWN: Final = -1.0
 
 
 class _Watch:
-    """The watch of a channel: the nodes that wait, until when, and the oldest responder that they know of."""
+    """The watch of a channel: the nodes to report to, until when, and the oldest responder that was reported."""
 
     __slots__ = ("nodes", "oldest")
 
@@ -47,20 +47,20 @@ class ResponderWatches:
         """Watch a channel for a node.
 
         :param oldest: the number of the oldest responder now.
-        :param until: how long the node wants to know.
+        :param until: how long changes are reported.
         """
         watch = self._watches.pop(channel, None)
         if watch is None:
             watch = _Watch(oldest)
         elif watch.oldest != oldest:
-            watch.oldest = _UNKNOWN  # the nodes know of different ones
+            watch.oldest = _UNKNOWN  # different ones were reported
         watch.nodes[node] = max(until, watch.nodes.get(node, until))
         self._watches[channel] = watch
         if len(self._watches) > self._most:
             del self._watches[next(iter(self._watches))]
 
     def changed(self, channel: str, oldest: float, now: float) -> list[str]:
-        """Called with the oldest responder of a watched channel; return the nodes that have to be told about it.
+        """Called with the oldest responder of a watched channel; return the nodes to which it is to be reported.
 
         :param oldest: infinite when there is none.
         """

@@ -81,6 +81,14 @@ class TokenBuckets:
         if key in self._full_at:
             self._full_at[key] -= amount / rate
 
+    def delay(self, key: Hashable, seconds: float, now: float) -> None:
+        """Let the bucket of a key be full not before some seconds have passed."""
+        full_at = self._full_at.get(key)
+        if seconds > 0 and (full_at is None or full_at < now + seconds):
+            if full_at is None:
+                self._make_room(now)
+            self._full_at[key] = now + seconds
+
     def remaining(self, key: Hashable, rate: float, now: float) -> int:
         """Return the number of tokens of the bucket of a key, rounded down."""
         return max(0, int((self.seconds - self.full_in(key, now) + _ROUNDING) * rate))

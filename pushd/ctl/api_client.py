@@ -50,14 +50,17 @@ class ApiClient:
         query: Mapping[str, object] | None = None,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float = _TIMEOUT_SECONDS,
     ) -> HTTPResponse:
         """Send a request and return the response, whose body has not been read yet.
 
         :param query: query parameters; those that are None are omitted.
+        :param seconds: read timeout.
         :raises Unreachable: when there is no response.
         :raises RequestRefused: when the status is 400 or above.
         """
-        connection = self.connection()
+        connection = self.connection(seconds)
         try:
             connection.request(method, self.target(path, query), body, {**self.credential.headers(), **(headers or {})})
             response = connection.getresponse()

@@ -40,6 +40,7 @@ TEMPORARY_CODES = frozenset(
             "rate-limited",
             "too-many-channels",
             "too-many-connections",
+            "too-many-members",
             "too-many-revocations",
             "too-many-subscriptions",
         ),
@@ -61,11 +62,13 @@ class Target(NamedTuple):
     tcp: tuple[str, int]
     topics: str
     slow: str | None = None
+    responder: bool = False
+    """Whether to count as a responder, which ``/stream`` alone supports here."""
 
 
 def subscribe_stream(target: Target, since: str | None) -> Iterator[Item]:
     """Subscribe by ``/stream``: newline-delimited JSON."""
-    query = {"since": since, "slow": target.slow}
+    query = {"since": since, "slow": target.slow, "responder": 1 if target.responder else None}
     response = target.api.open("GET", f"/stream/{quote_path(target.topics)}", query)
     if response.status == 204:
         yield STREAM_ENDED

@@ -14,11 +14,13 @@ from pushd.ctl.credential import add_credential_options
 from pushd.ctl.doctor.probe_run import CHECKS
 from pushd.ctl.errors import EXIT_USAGE, CtlError
 from pushd.ctl.output import escape_controls
+from pushd.ctl.requests import add_request_options, add_respond_options, request, respond
 from pushd.ctl.revocation import add_kick_options, add_revoke_options, kick, revoke
 from pushd.ctl.sign import add_sign_options, sign_url
 from pushd.ctl.token_explain import add_explain_command
 from pushd.ctl.token_issue import add_issue_command
 from pushd.ctl.tokens import add_token_commands
+from pushd.ctl.who import add_who_options, who
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -115,6 +117,27 @@ def build_parser() -> ArgumentParser:
     )
     _add_subscribe_options(sub)
 
+    add_request_options(
+        _command(
+            subparsers,
+            "request",
+            request,
+            "send a request, and print the reply",
+            "pushctl request clock 'What time is it?'",
+            "pushctl request jobs/resize --file photo.png --timeout 30 > small.png",
+        )
+    )
+    add_respond_options(
+        _command(
+            subparsers,
+            "respond",
+            respond,
+            "answer requests: run a program for each, with the request on its standard input",
+            "pushctl respond clock -- date -u",
+            "pushctl respond 'jobs/*' --type image/png -- convert - -resize 50% -",
+        )
+    )
+
     tap = _command(subparsers, "tap", commands.tap, "print a summary line for each message", "pushctl tap 'news/**'")
     tap.add_argument("topics", nargs="?", default="**", help="channels and patterns (default: **)")
     _add_subscribe_options(tap)
@@ -131,6 +154,17 @@ def build_parser() -> ArgumentParser:
     )
     listing.add_argument("--channel", help="only subscribers of this channel")
     listing.add_argument("--json", action="store_true", help="print one line of JSON per connection")
+
+    add_who_options(
+        _command(
+            subparsers,
+            "who",
+            who,
+            "list the members of a channel",
+            "pushctl who chat/42",
+            "pushctl who chat/42 --watch",
+        )
+    )
 
     kick_examples = "pushctl kick 9f2c41d07be83a6655d0c1e87f4b29aa", "pushctl kick --sub alice"
     add_kick_options(_command(subparsers, "kick", kick, "close a connection, or those of a subject", *kick_examples))
@@ -262,7 +296,9 @@ def _whole_number(maximum: int, minimum: int = 1) -> Callable[[str], int]:
 def _add_subscribe_options(command: ArgumentParser) -> None:
     command.add_argument("--transport", default="stream", choices=list(TRANSPORTS))
     command.add_argument(
-        "--since", help="start position: a message id, all, last:N, a duration such as 10m, or unix seconds"
+        "--since",
+        help="start position: a message id, all, last:N, latest (the newest of each channel), a duration such as "
+        "10m, or unix seconds",
     )
     command.add_argument("--slow", choices=["disconnect", "drop", "latest"], help="slow-consumer policy")
 

@@ -1,6 +1,7 @@
 """The commands ``pushctl revoke`` and ``pushctl kick``: withdraw credentials, and close connections."""
 
 import json
+import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from datetime import UTC, datetime
 
@@ -52,8 +53,10 @@ def kick(args: Namespace) -> int:
     if args.sub is None:
         print("closed", api.request_json("DELETE", f"/connections/{quote_path(args.id)}")["closed"])
         return 0
-    closed = api.request_json("DELETE", "/connections", {"sub": args.sub})["closed"]
-    print(f"closed {closed} connections at this node; other nodes close theirs")
+    answer = api.request_json("DELETE", "/connections", {"sub": args.sub})
+    print(f"closed {answer['closed']} connections")
+    if silent := answer.get("unanswered"):
+        print(f"{silent} other nodes have not replied in time; they may have closed more", file=sys.stderr)
     return 0
 
 

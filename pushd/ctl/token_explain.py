@@ -1,4 +1,4 @@
-"""The command `pushctl token explain`: why the daemon allows or refuses something."""
+"""The command `pushctl token explain`: why the daemon allows or refuses something to a token or a signed URL."""
 
 import json
 import sys
@@ -22,7 +22,8 @@ _MAX_BYTES = 1 << 15
 _EXAMPLES = """examples:
   pushctl token explain --token-file phone.token --subscribe 'users/42/**'
   echo "$TOKEN" | pushctl token explain - --action history --topic news/sport
-  pushctl token explain --publish chat/42        # what a peer without a token may do"""
+  pushctl token explain --publish chat/42        # what a peer without a token may do
+  echo "$URL" | pushctl token explain --signed-url - --mount /push"""
 
 
 class Question(NamedTuple):
@@ -33,24 +34,28 @@ class Question(NamedTuple):
 
 
 def explain(args: Namespace) -> int:
-    """Print why each action is allowed or refused; the exit status is 0 if all are allowed."""
-    questions = list(_questions(args))
-    if not questions:
+    """Print why each action, or the request for a signed URL, is allowed or refused; the exit status is 0 if all are
+    allowed.
+    """
+    questions: list[Question | None] = list(_questions(args))
+    credential = _credential(args)
+    if not questions and "url" not in credential:
         raise UsageError("nothing to explain; name topics by --subscribe, --publish … or by --action and --topic")
-    api, token = ApiClient(args.url, choose_credential(args)), _token(args)
+    api = ApiClient(args.url, choose_credential(args))
     is_allowed = True
-    for question in questions:
-        body = json.dumps({"token": token, **question._asdict()}).encode("ascii")
-        answer = api.request_json("POST", "/auth/explain", None, body)
+    for question in questions or [None]:
+        asked = {} if question is None else question._asdict()
+        answer = api.request_json("POST", "/auth/explain", None, json.dumps(credential | asked).encode("ascii"))
         is_allowed &= answer["allow"]
-        lines = [json.dumps(question._asdict() | answer)] if args.json else _lines(question, answer)
+        title = f"{args.method} of the URL" if question is None else f"{question.action} {question.topic}"
+        lines = [json.dumps(asked | answer)] if args.json else _lines(title, answer)
         print("\n".join(map(escape_controls, lines)))
     return 0 if is_allowed else EXIT_FAILED
 
 
-def _lines(question: Question, answer: Mapping[str, Any]) -> Iterator[str]:
+def _lines(title: str, answer: Mapping[str, Any]) -> Iterator[str]:
     outcome = "allowed" if answer["allow"] else f"refused: {answer['code']}"
-    yield f"{question.action} {question.topic}: {outcome}"
+    yield f"{title}: {outcome}"
     for name in ("check", "claim", "pattern", "sub", "issuer"):
         if answer.get(name):
             yield f"  {name:<8} {answer[name]}"
@@ -65,6 +70,19 @@ def _questions(args: Namespace) -> Iterator[Question]:
         raise UsageError("--action and --topic must be given together")
     if args.action is not None:
         yield Question(args.action, args.topic)
+
+
+def _credential(args: Namespace) -> dict[str, str | None]:
+    """Return what to explain: a token, None for a peer without one, or a signed URL.
+
+    :raises CtlError: when it cannot be read, or there are two.
+    """
+    if args.signed_url is None:
+        return {"token": _token(args)}
+    if args.explained is not None or args.explained_file is not None:
+        raise UsageError("either a token or --signed-url must be given")
+    url = sys.stdin.buffer.read(_MAX_BYTES).decode("latin-1").strip() if args.signed_url == "-" else args.signed_url
+    return {"url": url, "method": args.method, "mount": args.mount}
 
 
 def _token(args: Namespace) -> str | None:
@@ -86,10 +104,10 @@ def add_explain_command(subparsers: "_SubParsersAction[ArgumentParser]") -> None
     """Add the command to the parsers of `pushctl token`."""
     command = subparsers.add_parser(
         "explain",
-        help="ask the daemon why a token is accepted or refused",
-        description="Ask the daemon which check of a token, or which entry of its grant, allows or refuses something. "
-        "The credential of pushctl itself needs the right to operate explain; it precedes the command, or is in the "
-        "environment.",
+        help="ask the daemon why a token or a signed URL is accepted or refused",
+        description="Ask the daemon which check of a token or a signed URL, or which entry of its grant, allows or "
+        "refuses something. The credential of pushctl itself needs the right to operate explain; it precedes the "
+        "command, or is in the environment.",
         epilog=_EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
@@ -103,6 +121,16 @@ def add_explain_command(subparsers: "_SubParsersAction[ArgumentParser]") -> None
     )
     command.add_argument(
         "--token-file", dest="explained_file", type=Path, metavar="FILE", help="file with the token to explain"
+    )
+    command.add_argument(
+        "--signed-url",
+        metavar="URL",
+        help="a signed URL to explain instead of a token; - reads it from standard input; without topics, what the "
+        "request for it asks for is explained",
+    )
+    command.add_argument("--method", default="GET", help="method of the request for the URL (default: GET)")
+    command.add_argument(
+        "--mount", default="", metavar="PATH", help="the part of its path that a proxy removes, such as /push"
     )
     command.add_argument("--token", default=SUPPRESS, help="token of pushctl itself, as before the command")
     for action in ACTIONS:

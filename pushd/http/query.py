@@ -9,10 +9,13 @@ from pushd.core.delivery import Wire
 from pushd.core.edit_distance import edit_distance
 from pushd.core.errors import BadParameter, BadSince, BadUtf8, NotFound
 from pushd.core.outbox import Policy, parse_policy
+from pushd.core.presence import AsMember, as_member
 from pushd.http.request import Request
 
 CURSOR_PARAMETERS = ("since", *(name.decode("ascii") for name in RECONNECT_PARAMETERS))
 """All parameters of a cursor."""
+SUBSCRIPTION_PARAMETERS = (*CURSOR_PARAMETERS, "presence", "presence_id")
+"""All parameters of a cursor, and those with which a subscription enters its channels."""
 _TYPING_ERROR = 2
 """Edits between a name and the one that was probably meant."""
 _SHOWN_NAME = 40
@@ -157,6 +160,14 @@ def policy_of(request: Request) -> Policy | None:
     """
     word = parameter(request, b"slow")
     return None if word is None else parse_policy(word)
+
+
+def member_of(request: Request) -> AsMember | None:
+    """Return as whom a subscription enters its channels; None if it does not.
+
+    :raises BadParameter: when that is invalid.
+    """
+    return as_member(parameter(request, b"presence"), parameter(request, b"presence_id"))
 
 
 def begin_of(request: Request, wire: Wire, default: bool) -> bool:

@@ -14,7 +14,7 @@ from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.auth.signed_urls import SignedUrls
 from pushd.auth.url_signature import CREDENTIAL_PARAMETERS
 from pushd.core.errors import UNAUTHORIZED, Forbidden, InternalError, NotFound, Refusal, TooManyConnections
-from pushd.core.grant import FULL
+from pushd.core.grant import FULL, NOTHING
 from pushd.core.identity import Identity
 from pushd.core.peer import Peer
 from pushd.http.access_log import AccessLog
@@ -55,6 +55,8 @@ class HttpContext:
     admission: Admission
     allow_origins: frozenset[str] = frozenset()
     """Origins (``scheme://host[:port]``) whose pages may read and write, besides the daemon's own; ``*`` means all."""
+    allow_credentials: bool = False
+    """Whether pages of origins that are named may read answers to requests with credentials, such as cookies."""
     hosts: frozenset[str] = frozenset()
     """Host names that loopback listeners serve besides ``localhost`` and IP addresses, in lower case."""
     pull_hosts: frozenset[str] = frozenset()
@@ -70,7 +72,8 @@ class HttpContext:
 
     def reconfigure(self, other: "HttpContext") -> None:
         """Apply the settings of another context."""
-        self.limits, self.allow_origins, self.hosts = other.limits, other.allow_origins, other.hosts
+        self.limits, self.hosts = other.limits, other.hosts
+        self.allow_origins, self.allow_credentials = other.allow_origins, other.allow_credentials
         self.pull_hosts, self.proxies = other.pull_hosts, other.proxies
         self.carriers = other.carriers
         self.access.share = other.access.share
@@ -96,6 +99,11 @@ class HttpContext:
         before, client = request.peer, self.client_of(request)
         peer = request.peer = Peer(transport, client, before.grant, before.identity, network_of(client))
         return peer
+
+    def requester(self, request: Request, transport: str = "http") -> Peer:
+        """Return who has sent a request that is refused, as far as that is known."""
+        client = self.client_of(request)
+        return Peer(transport, client, NOTHING, request.peer.identity, network_of(client))
 
     async def authenticate(self, request: Request, *, needs_revocations: bool = True) -> Peer:
         """Return the peer of a request.
@@ -153,7 +161,7 @@ class HttpContext:
     def open_cors(self, request: Request) -> None:
         """Set the CORS headers for an allowed origin (WHATWG Fetch, section 3.2).
 
-        Pages of an origin that is named may send credentials; for ``*`` that would let any page act for the user.
+        With `allow_credentials` those that are named may send credentials; ``*`` would let any page act for the user.
         """
         if not self.allow_origins:
             return
@@ -162,7 +170,7 @@ class HttpContext:
         if origin is not None and self._is_allowed(origin):
             request.setHeader(b"Access-Control-Allow-Origin", origin)
             request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED_HEADERS)
-            if origin.decode("latin-1") in self.allow_origins:
+            if self.allow_credentials and self._is_named(origin):
                 request.setHeader(b"Access-Control-Allow-Credentials", b"true")
 
     def embedding_headers(self) -> bytes:
@@ -256,10 +264,10 @@ class HttpResource(Resource):
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
         """Answer a refused request. An address that repeats refused requests is asked to wait longer each time."""
-        client = self.context.client_of(request)
-        self.context.counters.count_refusal(refusal, f"http {client}")
+        peer = self.context.requester(request)
+        self.context.counters.count_refusal(refusal, peer)
         if isinstance(refusal, UNAUTHORIZED) and (
-            seconds := self.context.repeated_refusals.count(network_of(client) or client)
+            seconds := self.context.repeated_refusals.count(peer.network or peer.address)
         ):
             request.setHeader(b"Retry-After", b"%d" % seconds)
         request.answer(render_refusal(request, refusal))

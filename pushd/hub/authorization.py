@@ -22,7 +22,7 @@ def check_topics(peer: Peer, action: Action, topics: Iterable[str]) -> None:
         return
     for topic in topics:
         if not grant.may(action, topic):
-            check_authenticated(peer, f"action {action} on topic {topic}")
+            check_authenticated(peer, f"action {action} on topic {topic}", action, topic)
             grant.check(action, topic)
 
 
@@ -43,8 +43,8 @@ def check_operation(peer: Peer, operation: Operation) -> None:
     :raises TokenMissing: instead, when the peer has no credential.
     """
     if not peer.grant.may_operate(operation):
-        check_authenticated(peer, f"operation {operation}")
-        raise NotGranted(f"operation {operation} is not granted")
+        check_authenticated(peer, f"operation {operation}", "operate", operation)
+        raise NotGranted(f"operation {operation} is not granted", "operate", operation)
 
 
 def check_credential(peer: Peer, what: str) -> None:
@@ -69,15 +69,18 @@ def renewals(
     subscribers: Iterable[Subscriber],
     renew: Callable[[Peer], None],
     disconnect: Callable[[Subscriber, Exception], None],
+    on_renewed: Callable[[Subscriber], None] = lambda subscriber: None,
 ) -> Generator[None, None, None]:
     """Renew the grants of some subscribers in steps, one for each; disconnect those to whom one of their topics is not
     granted any more, and those without a credential to whom nothing is granted any more.
 
     :param renew: sets the grant of a peer, or raises a refusal, with which the peer is disconnected.
+    :param on_renewed: called with each subscriber that stays connected.
     """
     for subscriber in subscribers:
         try:
             _renew(subscriber, renew)
+            on_renewed(subscriber)
         except Exception as cause:  # a refusal, or a bug, which must not keep the connections of others open
             disconnect(subscriber, cause)
         yield
@@ -95,7 +98,7 @@ def lost_topics(subscriber: Subscriber) -> dict[str, NotGranted]:
         actions: tuple[Action, ...] = ("subscribe", "history") if topic in replayed else ("subscribe",)
         for action in actions:
             if not grant.may(action, topic):
-                lost[topic] = NotGranted(f"action {action} on topic {topic} is not granted any more")
+                lost[topic] = NotGranted(f"action {action} on topic {topic} is not granted any more", action, topic)
                 break
     return lost
 
@@ -112,7 +115,7 @@ def _renew(subscriber: Subscriber, renew: Callable[[Peer], None]) -> None:
     if peer.needs_credential and not had_time:
         raise TokenMissing("nothing is allowed any more without a token")
     for topic, refusal in lost_topics(subscriber).items():
-        check_authenticated(peer, f"topic {topic}")
+        check_authenticated(peer, f"topic {topic}", refusal.action, topic)
         raise refusal
 
 
@@ -125,11 +128,12 @@ def _granted(peer: Peer, draft: Draft | Refusal) -> Draft | Refusal:
     return draft
 
 
-def check_authenticated(peer: Peer, what: str) -> None:
+def check_authenticated(peer: Peer, what: str, action: str | None = None, topic: str | None = None) -> None:
     """Check that a peer has a credential, or that authentication is off.
 
-    :param what: what needs it, for the refusal.
+    :param what: what needs it, for the text of the refusal.
+    :param action, topic: see `AccessRefused`.
     :raises TokenMissing: when it has none.
     """
     if peer.identity is None and peer.grant.subject is None and not peer.grant.is_full:
-        raise TokenMissing(f"{what} needs a token")
+        raise TokenMissing(f"{what} needs a token", action, topic)

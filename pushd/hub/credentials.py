@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pushd.audit.log import AuditLog
 from pushd.auth.claims import LEEWAY
 from pushd.core.errors import Forbidden, NotGranted, Refusal, TokenExpired, TokenMissing, UnknownConnection
 from pushd.core.identity import Identity
@@ -32,8 +33,10 @@ class Credentials:
     :param unix_time: returns unix seconds, and never less than before: a clock that is set back revives no credential.
     :param turns: in which the work for many subscribers is done.
     :param quotas: counts the connections and topics of each subject.
+    :param audit: records each renewal.
     :param disconnect: closes the connection of a subscriber with a refusal, or because of a bug.
     :param unsubscribe: unsubscribes from topics.
+    :param on_grant_changed: called with each subscriber whose peer has another grant now.
     """
 
     log = Logger()
@@ -44,15 +47,19 @@ class Credentials:
         unix_time: Callable[[], float],
         turns: Slices,
         quotas: Quotas,
+        audit: AuditLog,
         disconnect: Callable[[Subscriber, Exception], None],
         unsubscribe: Callable[[Subscriber, Iterable[str]], object],
+        on_grant_changed: Callable[[Subscriber], None] = lambda subscriber: None,
     ) -> None:
         self._clock = clock
         self._unix_time = unix_time
         self._turns = turns
         self._quotas = quotas
+        self._audit = audit
         self._disconnect = disconnect
         self._unsubscribe = unsubscribe
+        self._on_grant_changed = on_grant_changed
         self._grace = GRACE_SECONDS
         self._schedule: Schedule[Subscriber] = Schedule()
         """The subscribers with expiring credentials: when they are warned, then when they are disconnected."""
@@ -99,7 +106,10 @@ class Credentials:
             peer.grant, peer.identity = before
             raise
         self._unsubscribe(subscriber, lost)
+        self._on_grant_changed(subscriber)
         self.watch(subscriber)
+        if before[1] is not None:
+            self._audit.renewed(peer, identity)
         return lost
 
     def renew(self, peer: Peer, subscriber: Subscriber | None) -> Mapping[str, NotGranted]:
@@ -131,7 +141,7 @@ class Credentials:
         :param renew: sets the grant of a peer, or raises a refusal, with which the peer is disconnected, as is one that
             has a topic that is not granted any more.
         """
-        await self._turns.run(renewals(subscribers, renew, self._disconnect))
+        await self._turns.run(renewals(subscribers, renew, self._disconnect, self._on_grant_changed))
 
     def stop(self) -> None:
         """Stop watching; what is due is not done any more."""

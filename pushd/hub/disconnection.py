@@ -32,7 +32,7 @@ class Disconnector:
         refusal = cause if isinstance(cause, Refusal) else InternalError(_INTERNAL)
         if cause is not refusal:
             self.log.failure("{peer}: delivery failed, closing the connection", Failure(cause), peer=subscriber.peer)
-        self._counters.count_refusal(refusal, str(subscriber.peer))
+        self._counters.count_refusal(refusal, subscriber.peer)
         self._counters.disconnects[refusal.code] += 1
         outlet = subscriber.outlet
         try:

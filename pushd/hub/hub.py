@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from pushd.audit.log import AuditLog
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
 from pushd.core.channel_rules import NO_RULES, ChannelRules
@@ -30,6 +31,7 @@ from pushd.core.errors import (
     UnknownChannel,
     UnknownConnection,
 )
+from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.peer import Peer
@@ -42,6 +44,7 @@ from pushd.hub.channel_settings import ChannelSettings
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
 from pushd.hub.memory_relief import MemoryRelief
+from pushd.hub.presence import Presence
 from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
 from pushd.hub.quotas import Quotas
@@ -49,6 +52,7 @@ from pushd.hub.replay import Replay, drained
 from pushd.hub.requests import Requests
 from pushd.hub.revocations import RevocationControl
 from pushd.hub.scheduling import FanOutScheduler
+from pushd.hub.shared_quotas import SharedQuotas
 from pushd.hub.subscriptions import Subscriptions
 from pushd.metrics import Counters
 from pushd.net.fan_out import send_each
@@ -98,20 +102,33 @@ class Hub:
         self._relief = MemoryRelief(self.budget, self.dispatcher, clock, self._register.all, self.disconnect)
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
-        self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, max_subscriptions)
         self._quotas = Quotas()
-        self.credentials = Credentials(clock, wall, turns, self._quotas, self.disconnect, self.unsubscribe)
-        """The credentials of open connections."""
+        self.audit = audit = AuditLog(clock, wall)
+        """The audit log, which is off until it is opened."""
+        counters.on_access_refused = audit.refused
+        self.shared_quotas = SharedQuotas(backend, clock, self._quotas, self.disconnect)
+        """The quotas over all nodes."""
+        self._subscriptions = Subscriptions(
+            backend, self.dispatcher, clock, self.budget, self._quotas, max_subscriptions
+        )
         settings = self.channel_settings = ChannelSettings(backend, rules)
         """The rules for channels."""
         self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second, settings)
+        self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
+        """The members of channels."""
+        self.credentials = Credentials(
+            clock, wall, turns, self._quotas, audit, self.disconnect, self.unsubscribe, self.presence.on_grant_changed
+        )
+        """The credentials of open connections."""
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
         self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
         """Requests and replies."""
         self._publisher.reply = self.requests.reply
         self._subscriptions.on_left = self.requests.topics_left
-        self.revocations = RevocationControl(backend, self._register.all, self.disconnect, turns, counters, self._wall)
+        self.revocations = RevocationControl(
+            backend, self._register.all, self.disconnect, turns, counters, audit, self._wall
+        )
         self._listener = BackendListener(
             self.dispatcher,
             self._register,
@@ -135,6 +152,7 @@ class Hub:
             revocations=revocations.known,
             on_kick=revocations.on_kick,
             requests=self.requests,
+            restore_usage=self.shared_quotas.restore,
         )
         self.channel_settings.start()
         await self._backend.start(events)
@@ -170,7 +188,10 @@ class Hub:
         self._subscriptions.stop()
         self._relief.stop()
         self.credentials.stop()
+        self.shared_quotas.stop()
+        self._publisher.rates.shared.stop()
         await self._backend.stop()
+        self.audit.close()
 
     async def turn(self) -> None:
         """Wait for the next reactor turn, within work that takes long."""
@@ -220,12 +241,15 @@ class Hub:
     def add(self, subscriber: Subscriber) -> None:
         """Register the subscriber of a new connection: its peer gets an id.
 
-        :raises TooManyConnections: when the quota of the peer allows no more connections.
+        :raises TooManyConnections: when the quota of the peer allows no more connections. If it is found out later,
+            because other nodes have to be asked, the connection is closed; `subscribe` waits for that.
         """
         self._quotas.add(subscriber.peer)
         self._register.add(subscriber, self._wall())
         if subscriber.peer.identity is not None:
             self.credentials.watch(subscriber)
+        if subscriber.peer.grant.quota is not UNLIMITED:
+            self.shared_quotas.claim_connection(subscriber)
 
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since = NOW) -> StartPosition:
         """Subscribe to topics. Nothing is sent before `replay_and_go_live`, so that the caller can answer first.
@@ -239,6 +263,8 @@ class Hub:
         """
         check_subscribe(subscriber.peer, topics, since)
         self.channel_settings.choose_policy(subscriber, topics)
+        if subscriber.peer.grant.quota is not UNLIMITED:
+            await self.shared_quotas.claim_topics(subscriber, topics)
         return await self._subscriptions.subscribe(subscriber, topics, since)
 
     async def position(self, peer: Peer, topics: Sequence[str] = ()) -> MessageId:
@@ -283,7 +309,9 @@ class Hub:
 
     def unsubscribe(self, subscriber: Subscriber, topics: Iterable[str]) -> list[str]:
         """Unsubscribe from topics; return those that the subscriber had."""
-        return self._subscriptions.unsubscribe(subscriber, topics)
+        found = self._subscriptions.unsubscribe(subscriber, topics)
+        self.presence.on_unsubscribed(subscriber, found)
+        return found
 
     def remove(self, subscriber: Subscriber, why: Refusal | None = None) -> None:
         """Remove the subscriber of a connection that is closing or closed, once.
@@ -292,6 +320,7 @@ class Hub:
         """
         topics = list(subscriber.starts)
         self._register.remove(subscriber)
+        self.presence.on_removed(subscriber, why)
         self.credentials.forget(subscriber)
         subscriber.close(why)
         self._subscriptions.discard(subscriber, topics)
@@ -324,6 +353,7 @@ class Hub:
         if subscriber is None:
             raise UnknownConnection("there is no such connection at this node; /connections lists them")
         self.log.info("{peer}: connection closed by an operator", peer=subscriber.peer)
+        self.audit.kicked(peer, subscriber.peer)
         self.disconnect(subscriber, Kicked("an operator closed this connection"))
 
     # Queries
@@ -396,3 +426,4 @@ class Hub:
             if not audience.named:
                 raise UnknownChannel(NO_CHANNEL)
             self._listener.on_deleted(channel)
+        self.audit.deleted(peer, channel)

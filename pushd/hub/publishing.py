@@ -21,6 +21,7 @@ from pushd.core.peer import Peer
 from pushd.hub.authorization import check_topics, granted
 from pushd.hub.channel_settings import ChannelSettings
 from pushd.hub.rates import PublishRates, total
+from pushd.hub.shared_rates import SharedRates
 from pushd.metrics import Counters
 
 _SLICE_MESSAGES = 256
@@ -88,7 +89,7 @@ class Publisher:
         self._clock = clock
         self._counters = counters
         self._dispatcher = dispatcher
-        self.rates = PublishRates(clock.seconds, messages_per_second)
+        self.rates = PublishRates(clock.seconds, SharedRates(backend, clock), messages_per_second)
         self._channel_settings = channel_settings
         self._subscribers_of = dispatcher.subscribers_of
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
@@ -112,7 +113,7 @@ class Publisher:
         :raises NotGranted: when the peer may not publish it.
         :raises RateLimited: when it exceeds a rate.
         """
-        if not is_reply(draft.channel):
+        if draft.channel[0] != "$" or not is_reply(draft.channel):
             check_topics(peer, "publish", (draft.channel,))
         grant = peer.grant
         if peer.network is not None or grant.quota is not UNLIMITED:

@@ -116,6 +116,7 @@ class Queries:
             self._budget.used,
             is_healthy,
             subscriptions,
+            self._backend.presence.usage,
         )
         return render(self._counters, await self._backend.usage(), delivery)
 

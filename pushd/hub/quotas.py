@@ -1,6 +1,12 @@
-"""Quotas of connections and subscriptions: how many a subject, or an address of anonymous peers, has at this node."""
+"""Quotas of connections and subscriptions: how many a subject, or an address of anonymous peers, has at this node.
+
+`pushd.hub.shared_quotas` adds the other nodes.
+"""
+
+from collections.abc import Callable, Collection
 
 from pushd.core.errors import TooManyConnections, TooManySubscriptions
+from pushd.core.grant import Quota
 from pushd.core.identity import QuotaKey
 from pushd.core.peer import Peer
 from pushd.core.usage import Usage
@@ -14,6 +20,10 @@ class Quotas:
 
     def __init__(self) -> None:
         self._usages: dict[QuotaKey, Usage] = {}
+        self._shared: dict[QuotaKey, int] = {}
+        """The keys that other nodes count too, and their topics at all other nodes."""
+        self.on_change: Callable[[QuotaKey], None] = lambda key: None
+        """Called when the counts of a shared key have changed."""
 
     def __len__(self) -> int:
         """Return the number of subjects and addresses that have connections."""
@@ -25,8 +35,16 @@ class Quotas:
         :raises TooManyConnections: when its subject or address has all that its quota allows; it is not counted.
         """
         usage = self._usage_of(peer)
-        _check_connections(peer, usage)
+        self.check_connections(usage.key, peer.grant.quota)
         self._add(peer, usage, 0)
+
+    def count_topics(self, peer: Peer, change: int) -> None:
+        """Count topics that were added to a connection, or removed from it if negative."""
+        usage = peer.usage
+        if usage is not None:
+            usage.subscriptions += change
+            if usage.is_shared and change:
+                self.on_change(usage.key)
 
     def remove(self, peer: Peer) -> None:
         """Count a removed connection no longer. It has no topics any more."""
@@ -43,7 +61,7 @@ class Quotas:
         if peer.usage is None or peer.usage.key == peer.quota_key:
             return
         usage = self._usage_of(peer)
-        _check_connections(peer, usage)
+        self.check_connections(usage.key, peer.grant.quota)
         if _excess(peer, usage, kept) > 0:
             raise too_many_subscriptions(peer)
         self._remove(peer, topics)
@@ -52,12 +70,19 @@ class Quotas:
     def _usage_of(self, peer: Peer) -> Usage:
         """Return the usage of the present subject of a peer; a new one if it has no connection."""
         key = peer.quota_key
-        return self._usages.get(key) or Usage(key)
+        usage = self._usages.get(key)
+        if usage is None:
+            usage = Usage(key)
+            if self._shared and key in self._shared:
+                usage.is_shared, usage.subscriptions_elsewhere = True, self._shared[key]
+        return usage
 
     def _add(self, peer: Peer, usage: Usage, topics: int) -> None:
         usage.connections += 1
         usage.subscriptions += topics
         self._usages[usage.key] = peer.usage = usage
+        if usage.is_shared:
+            self.on_change(usage.key)
 
     def _remove(self, peer: Peer, topics: int) -> None:
         usage, peer.usage = peer.usage, None
@@ -67,12 +92,45 @@ class Quotas:
         usage.subscriptions -= topics
         if not usage.connections:
             del self._usages[usage.key]
+        if usage.is_shared:
+            self.on_change(usage.key)
 
+    def check_connections(self, key: QuotaKey, quota: Quota) -> None:
+        """Check that a key may have one more connection at this node.
 
-def count_topics(peer: Peer, change: int) -> None:
-    """Count topics that were added to a connection, or removed from it if negative."""
-    if peer.usage is not None:
-        peer.usage.subscriptions += change
+        :raises TooManyConnections: when its quota does not allow that.
+        """
+        limit = quota.connections
+        if limit is not None and self.counts(key)[0] >= limit:
+            raise too_many_connections(key, quota)
+
+    # What other nodes count too
+
+    def share(self, key: QuotaKey) -> None:
+        """Call `on_change` with changes of the counts of a key from now on, until `forget`."""
+        self._shared.setdefault(key, 0)
+        if (usage := self._usages.get(key)) is not None:
+            usage.is_shared = True
+
+    def forget(self, key: QuotaKey) -> None:
+        """Share a key without connections no more."""
+        if key not in self._usages:
+            self._shared.pop(key, None)
+
+    def shared_keys(self) -> Collection[QuotaKey]:
+        """Return the shared keys."""
+        return self._shared.keys()
+
+    def counts(self, key: QuotaKey) -> tuple[int, int]:
+        """Return the connections and topics of a key at this node."""
+        usage = self._usages.get(key)
+        return (0, 0) if usage is None else (usage.connections, usage.subscriptions)
+
+    def set_elsewhere(self, key: QuotaKey, subscriptions: int) -> None:
+        """Set the topics of a shared key at all other nodes."""
+        self._shared[key] = subscriptions
+        if (usage := self._usages.get(key)) is not None:
+            usage.subscriptions_elsewhere = subscriptions
 
 
 def excess_topics(peer: Peer, added: int) -> int:
@@ -86,19 +144,18 @@ def excess_topics(peer: Peer, added: int) -> int:
 def too_many_subscriptions(peer: Peer) -> TooManySubscriptions:
     """Return the refusal of topics beyond the quota of a peer."""
     limit = peer.grant.quota.subscriptions
-    return TooManySubscriptions(f"{_whose(peer)} must not have more than {limit} subscriptions")
+    return TooManySubscriptions(f"{_whose(peer.quota_key)} must not have more than {limit} subscriptions")
 
 
 def _excess(peer: Peer, usage: Usage, added: int) -> int:
     limit = peer.grant.quota.subscriptions
-    return 0 if limit is None else usage.subscriptions + added - limit
+    return 0 if limit is None else usage.subscriptions + usage.subscriptions_elsewhere + added - limit
 
 
-def _check_connections(peer: Peer, usage: Usage) -> None:
-    limit = peer.grant.quota.connections
-    if limit is not None and usage.connections >= limit:
-        raise TooManyConnections(f"{_whose(peer)} must not have more than {limit} connections")
+def too_many_connections(key: QuotaKey, quota: Quota) -> TooManyConnections:
+    """Return the refusal of a connection beyond a quota."""
+    return TooManyConnections(f"{_whose(key)} must not have more than {quota.connections} connections")
 
 
-def _whose(peer: Peer) -> str:
-    return "address" if peer.quota_key[1] is None else "subject"
+def _whose(key: QuotaKey) -> str:
+    return "address" if key[1] is None else "subject"

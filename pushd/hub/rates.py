@@ -5,11 +5,12 @@ from math import ceil
 from typing import Final
 
 from pushd.core.errors import RateLimited, Refusal
-from pushd.core.grant import UNLIMITED
+from pushd.core.grant import UNLIMITED, Quota
 from pushd.core.identity import QuotaKey
 from pushd.core.message import Draft
 from pushd.core.peer import Peer
 from pushd.core.token_bucket import RateState, TokenBuckets
+from pushd.hub.shared_rates import SharedRates
 
 BURST_SECONDS: Final = 10
 """For how long a peer may save what it does not publish. So it may publish as much as in this time at once."""
@@ -19,14 +20,15 @@ class PublishRates:
     """The rates of all peers: those of the quota of a subject or, for an anonymous peer, of its address. Where the
     quota of a peer has no rate of messages, the limit of an address applies, loopback exempt.
 
-    They are counted at this node.
+    They are counted at this node; those of quotas are exchanged with other nodes.
 
     :param seconds: a monotonic clock.
     :param per_address: the limit of an address, in messages a second; None: none.
     """
 
-    def __init__(self, seconds: Callable[[], float], per_address: int | None = None) -> None:
+    def __init__(self, seconds: Callable[[], float], shared: SharedRates, per_address: int | None = None) -> None:
         self._seconds = seconds
+        self.shared = shared
         self._per_address = per_address
         self._messages = TokenBuckets(BURST_SECONDS)
         self._bytes = TokenBuckets(BURST_SECONDS)
@@ -53,6 +55,8 @@ class PublishRates:
             if bytes_rate is not None:
                 self._bytes.refund(key, size, bytes_rate)
             raise _refusal("messages", self._messages, rate_key, rate, wait, now)
+        if quota is not UNLIMITED:
+            self._share(quota, key, messages, size)
 
     def refund(self, peer: Peer, messages: int, size: int) -> None:
         """Count messages no longer, because they were not published."""
@@ -64,6 +68,8 @@ class PublishRates:
             rate, key = self._rate_of_address(peer)
         if rate is not None:
             self._messages.refund(key, messages, rate)
+        if quota is not UNLIMITED:
+            self._share(quota, peer.quota_key, -messages, -size)
 
     def admit(self, peer: Peer, items: list[Draft | Refusal], *, as_whole: bool) -> list[Draft | Refusal]:
         """Count the messages among some items; return the items with refusals in the place of those that exceed a rate.
@@ -87,6 +93,13 @@ class PublishRates:
         except RateLimited as refusal:
             return refusal.without_traceback()
         return item
+
+    def _share(self, quota: Quota, key: QuotaKey, messages: int, size: int) -> None:
+        """Exchange what was counted with the other nodes."""
+        if quota.bytes_per_second is not None:
+            self.shared.add(self._bytes, "bytes", key, size / quota.bytes_per_second)
+        if quota.messages_per_second is not None:
+            self.shared.add(self._messages, "messages", key, messages / quota.messages_per_second)
 
     def _rate_of_address(self, peer: Peer) -> tuple[int | None, QuotaKey]:
         """Return the rate of messages of the address of a peer, and its key."""

@@ -5,6 +5,7 @@ ends with the name of the node, so that every node finds it. Nothing is stored.
 """
 
 import secrets
+from collections import deque
 from collections.abc import Generator, Hashable, Iterable, Sequence
 from typing import Final
 
@@ -66,6 +67,8 @@ class Requests:
         self._next_sweep = 0.0
         self._changed: dict[str, None] = {}
         """Channels whose responders may have left."""
+        self._lost: deque[OpenRequest] = deque()
+        """Requests that nobody can answer any more."""
         self._is_checking = False
         self._stopping: Stopping | None = None
         self._numbers: dict[Subscriber, int] = {}
@@ -186,14 +189,12 @@ class Requests:
             self._changed.update(
                 dict.fromkeys(topic for topic in topics if topic in self._open.channels or topic in self._watches)
             )
-        if self._changed and not self._is_checking:
-            self._is_checking = True
-            self._clock.callLater(0, self._start_checking)
+        self._check_soon()
 
     # From the backend: see `RequestListener`
 
     def on_seek(self, node: str, channel: str, seconds: float) -> float | None:
-        """Return the mark of this node for a request of another node; that node is told when responders leave."""
+        """Return the mark of this node for a request of another node, to which it reports responders that leave."""
         mark = self._mark(channel)
         if mark is None:
             return None
@@ -206,11 +207,13 @@ class Requests:
 
     def on_responders_left(self, node: str, channel: str, oldest: float) -> None:
         """Called with the number of the oldest responder that another node still has; infinite if it has none."""
-        self._end_all(self._open.leave(node, channel, oldest))
+        self._lost += self._open.leave(node, channel, oldest)
+        self._check_soon()
 
     def on_node_lost(self, node: str) -> None:
         """Called when another node is gone."""
-        self._end_all(self._open.leave_all(node))
+        self._lost += self._open.leave_all(node)
+        self._check_soon()
 
     def answering_nodes(self) -> set[str]:
         """Return the other nodes whose responders may answer open requests."""
@@ -265,9 +268,9 @@ class Requests:
             self._counters.requests[label] += 1
             request.on_end(outcome)
 
-    def _end_all(self, requests: Iterable[OpenRequest]) -> None:
-        for request in requests:
-            self._end(request, NoReply(_ALL_LEFT), NoReply.code)
+    def _lose(self, request: OpenRequest) -> None:
+        """Refuse a request that nobody can answer any more."""
+        self._end(request, NoReply(_ALL_LEFT), NoReply.code)
 
     # Who can answer
 
@@ -295,7 +298,7 @@ class Requests:
             if failure is not None and not failure.check(Refusal):
                 self.log.failure("Other nodes could not be asked for responders", failure)
             if request in self._open and request.has_no_responders:
-                self._end_all([request])
+                self._lose(request)
 
         mark = self._mark(request.channel)
         if mark is not None:
@@ -305,19 +308,31 @@ class Requests:
         if not request.nodes:
             raise NoResponders("no subscriber of the channel can answer")
 
+    def _check_soon(self) -> None:
+        """Check the channels whose responders may have left, and refuse requests that are lost, in later turns."""
+        if (self._changed or self._lost) and not self._is_checking:
+            self._is_checking = True
+            self._clock.callLater(0, self._start_checking)
+
     def _start_checking(self) -> None:
-        checking = Deferred.fromCoroutine(self._turns.run(self._check_changed()))
+        checking = Deferred.fromCoroutine(self._turns.run(self._check_in_steps()))
         checking.addErrback(lambda failure: self.log.failure("Check of the responders that left failed", failure))
 
-    def _check_changed(self) -> Generator[None, None, None]:
-        """Check the channels whose responders may have left, one in each step."""
+    def _check_in_steps(self) -> Generator[None, None, None]:
+        """Refuse one request, or check one channel, in each step."""
         try:
-            while self._changed:
-                channel, _ = self._changed.popitem()
-                oldest = self._responders.oldest(channel)
-                self._end_all(self._open.leave(HERE, channel, oldest))
-                for node in self._watches.changed(channel, oldest, self._clock.seconds()):
-                    self._backend.report_responders(node, channel, oldest)
+            while self._lost or self._changed:
+                if self._lost:
+                    self._lose(self._lost.popleft())
+                else:
+                    self._check(self._changed.popitem()[0])
                 yield
         finally:
             self._is_checking = False
+
+    def _check(self, channel: str) -> None:
+        """Find the requests on a channel that nobody at this node can answer any more, and report to other nodes."""
+        oldest = self._responders.oldest(channel)
+        self._lost += self._open.leave(HERE, channel, oldest)
+        for node in self._watches.changed(channel, oldest, self._clock.seconds()):
+            self._backend.report_responders(node, channel, oldest)

@@ -40,18 +40,15 @@ class Responders:
         """Return the number of the oldest connection among the responders of a channel; infinite if there is none."""
         return min((each.peer.number for each in self._of(channel)), default=inf)
 
-    def has_polls(self, channel: str) -> bool:
-        """Return whether a responder of a channel is a poll, which ends when it receives the request."""
-        return any(isinstance(each, Poll) for each in self._of(channel))
-
     def mark(self, channel: str, newest: int) -> float | None:
         """Return the mark of this node for a request on a channel now; None if there is no responder.
 
         :param newest: the number of the newest connection.
         """
-        if self.oldest(channel) == inf:
+        are_polls = {isinstance(each, Poll) for each in self._of(channel)}  # which end when they receive the request
+        if not are_polls:
             return None
-        return STAYS if self.has_polls(channel) else newest
+        return STAYS if True in are_polls else newest
 
     def _of(self, channel: str) -> Iterator[Subscriber]:
         candidates = list(islice(self._dispatcher.subscribers_by_name(channel), _EXAMINED))

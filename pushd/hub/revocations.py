@@ -7,7 +7,8 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from pushd.backends.interface import Backend
+from pushd.audit.log import AuditLog
+from pushd.backends.interface import Backend, ClosedElsewhere
 from pushd.core.errors import BadParameter, Kicked, Refusal, TokenRevoked, TooManyRevocations, Unavailable
 from pushd.core.identity import Identity
 from pushd.core.message import Draft
@@ -48,6 +49,7 @@ class RevocationControl:
         disconnect: Callable[[Subscriber, Refusal], None],
         turns: Slices,
         counters: Counters,
+        audit: AuditLog,
         wall: Callable[[], float],
     ) -> None:
         self._backend = backend
@@ -55,6 +57,7 @@ class RevocationControl:
         self._disconnect = disconnect
         self._turns = turns
         self._counters = counters
+        self._audit = audit
         self._wall = wall
         self._known = Revocations()
         self._lifetime = float(DEFAULT_LIFETIME)
@@ -87,7 +90,7 @@ class RevocationControl:
         :raises TokenRevoked: when it has.
         """
         if self._known.covering(identity) is not None:
-            raise TokenRevoked(REVOKED)
+            raise TokenRevoked(REVOKED, subject=identity.subject)
 
     def unless_revoked(self, peer: Peer, drafts: Iterable[Draft | Refusal]) -> Iterable[Draft | Refusal]:
         """Return drafts, with a refusal in the place of each that is read after the credential was revoked."""
@@ -131,6 +134,7 @@ class RevocationControl:
         revocation = revocation if known is None else known.merged(revocation)
         await self._backend.revoke(revocation)
         self.log.info("{peer}: revoked credentials by {kind}", peer=peer, kind=revocation.kind)
+        self._audit.revoked(peer, revocation)
         self.on_kept(revocation)
         return revocation
 
@@ -143,17 +147,22 @@ class RevocationControl:
         self._known.expire(self._wall())
         return self._known.page(after, limit)
 
-    async def kick(self, peer: Peer, subject: str) -> int:
-        """Close the connections of a subject at all nodes, and return how many there were at this one.
+    async def kick(self, peer: Peer, subject: str) -> ClosedElsewhere:
+        """Close the connections of a subject at all nodes, and return how many there were, and from how many nodes
+        that is not known.
 
         :raises NotGranted: when the peer may not.
         :raises Unavailable: when the other nodes cannot be asked; those of this one are closed nevertheless.
         """
         check_operation(peer, "kick")
-        closed = await self._turns.run(self._close_subject(subject))
-        self.log.info("{peer}: {count} connections of a subject closed by an operator", peer=peer, count=closed)
-        await self._backend.kick(subject)
-        return closed
+        closed, unanswered = await self._turns.run(self._close_subject(subject)), 0
+        try:
+            others = await self._backend.kick(subject)
+            closed, unanswered = closed + others.closed, others.unanswered
+        finally:
+            self.log.info("{peer}: {count} connections of a subject closed by an operator", peer=peer, count=closed)
+            self._audit.kicked_subject(peer, subject, closed)
+        return ClosedElsewhere(closed, unanswered)
 
     # From the backend
 
@@ -172,9 +181,9 @@ class RevocationControl:
         self._known.expire(self._wall())
         return list(self._known)
 
-    def on_kick(self, subject: str) -> None:
+    async def on_kick(self, subject: str) -> int:
         """See `BackendEvents`."""
-        self._run(self._turns.run(self._close_subject(subject)))
+        return await self._turns.run(self._close_subject(subject))
 
     # Connections
 

@@ -21,10 +21,17 @@ from pushd.core.command import (
     Authenticated,
     Command,
     CommandList,
+    EnterChannel,
+    Entered,
     FormatSet,
     Goodbye,
+    HeartbeatResult,
     Help,
     HistoryResult,
+    LeaveChannel,
+    Left,
+    ListMembers,
+    MembersResult,
     Ping,
     Pong,
     Published,
@@ -35,6 +42,7 @@ from pushd.core.command import (
     Replied,
     Reply,
     RequestRefused,
+    SendHeartbeat,
     SendRequest,
     SetFormat,
     StatusResult,
@@ -49,6 +57,7 @@ from pushd.core.errors import BadCommand, Forbidden, InternalError, NoRoom, Refu
 from pushd.core.message import Draft, main_reason
 from pushd.core.names import Scope, is_reply
 from pushd.core.open_requests import AskerLeft
+from pushd.core.presence import AsMember
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
 from pushd.hub.authorization import check_credential
@@ -201,6 +210,18 @@ class Session(Generic[T]):
             case ReadStatus(channel):
                 self._check_scope((channel,))
                 answer(StatusResult(*await hub.status(peer, channel)))
+            case EnterChannel(channel, id, meta):
+                self._check_scope((channel,))
+                answer(Entered(channel, await hub.presence.enter(self._subscriber, channel, id, meta)))
+            case LeaveChannel(channel):
+                answer(Left(channel, await hub.presence.leave(self._subscriber, channel)))
+            case ListMembers(channel, after, limit):
+                self._check_scope((channel,))
+                found = await hub.presence.members(peer, channel, after, limit)
+                answer(MembersResult(channel, found.page, found.position))
+            case SendHeartbeat(id, sent):
+                self._check_scope((hub.presence.heartbeat_channel,))
+                answer(HeartbeatResult(id, await hub.presence.heartbeat(peer, id, sent)))
             case SetFormat(name):
                 check_credential(peer, "action format")
                 self._set_format(name)
@@ -212,6 +233,7 @@ class Session(Generic[T]):
             case Help():
                 answer(CommandList())
             case Quit():
+                hub.presence.leave_all(self._subscriber)
                 answer(Goodbye())
 
     async def publish(self, drafts: Sequence[Draft | Refusal]) -> Sequence[Receipt | Refusal]:
@@ -229,25 +251,37 @@ class Session(Generic[T]):
         await self._context.hub.replay_and_go_live(subscriber, opening, report_gaps=not subscriber.wire.data_only)
 
     async def _subscribe(self, command: Subscribe, answer: Callable[[Reply], None]) -> None:
-        subscriber, topics = self._subscriber, command.topics
-        requests = self._context.hub.requests
+        subscriber, topics, hub = self._subscriber, command.topics, self._context.hub
         if command.responder:
-            requests.check_responder(subscriber.peer, topics)
+            hub.requests.check_responder(subscriber.peer, topics)
             if not subscriber.wire.has_reply_to:
                 raise BadCommand("responder=1 needs FORMAT json, in which messages have reply_to")
         policy = subscriber.policy, subscriber.has_policy
+        hub.presence.check(subscriber.peer, topics, command.member)
         if command.slow is not None:
             subscriber.choose_policy(command.slow)
         try:
-            opening = await self._context.hub.subscribe(subscriber, topics, command.since)
+            opening = await hub.subscribe(subscriber, topics, command.since)
+            await self._enter(topics, command.member)
         except Refusal:
             subscriber.policy, subscriber.has_policy = policy
             raise
         if command.responder:
-            requests.add_responder(subscriber)
+            hub.requests.add_responder(subscriber)
         gap = main_reason(opening.gaps) if subscriber.wire.data_only and opening.gaps else None
         answer(Subscribed(topics, gap, opening.cursor, subscriber.peer.id, command.begin))
         await self.replay(opening)
+
+    async def _enter(self, topics: Sequence[str], member: AsMember | None) -> None:
+        """Enter the channels among the topics of a new subscription, which is ended when that fails."""
+        hub, subscriber = self._context.hub, self._subscriber
+        try:
+            await hub.presence.enter_topics(subscriber, topics, member)
+        except Refusal:
+            hub.unsubscribe(subscriber, topics)
+            raise
+        if subscriber.is_closed:
+            raise SubscriberClosed(subscriber.closed_for)
 
     async def _request(self, command: SendRequest, answer: Callable[[Reply], None]) -> None:
         """Publish a request. It is answered when its reply arrives; other commands are executed meanwhile.
@@ -288,12 +322,14 @@ class Session(Generic[T]):
         :raises TokenInvalid: when the token is not accepted.
         :raises TokenExpired: when the token has expired.
         :raises Forbidden: when the token is of another issuer or subject than that of the connection.
+        :raises TooManyConnections, TooManySubscriptions: when the quota of its subject does not allow the connection.
         """
         authenticator, subscriber = self._context.authenticator, self._subscriber
         if not authenticator.is_enabled:
             answer(Acknowledged())
             return
         identity = await authenticator.authenticate(token)
+        await self._context.hub.shared_quotas.claim_move(subscriber.peer, identity)
         lost = self._context.hub.credentials.accept(subscriber, identity)
         answer(Authenticated(identity.subject or "", tuple(lost.values())))
 

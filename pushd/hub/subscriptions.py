@@ -15,7 +15,7 @@ from pushd.core.names import is_pattern
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
 from pushd.core.topic_filter import REPLAYING
-from pushd.hub.quotas import count_topics, excess_topics, too_many_subscriptions
+from pushd.hub.quotas import Quotas, excess_topics, too_many_subscriptions
 
 _FREE_BYTES = 16_000
 """Bytes of topics of a connection that do not count in the memory budget: the limit of connections bounds them."""
@@ -38,12 +38,19 @@ class Subscriptions:
     """
 
     def __init__(
-        self, backend: Backend, dispatcher: Dispatcher, clock: IReactorTime, budget: Budget, max_topics: int
+        self,
+        backend: Backend,
+        dispatcher: Dispatcher,
+        clock: IReactorTime,
+        budget: Budget,
+        quotas: Quotas,
+        max_topics: int,
     ) -> None:
         self._backend = backend
         self._dispatcher = dispatcher
         self._clock = clock
         self._budget = budget
+        self._count_topics = quotas.count_topics
         self._max_topics = max_topics
         self._counts: Counter[str] = Counter()
         """Number of subscribers at this node, by topic."""
@@ -119,7 +126,7 @@ class Subscriptions:
         if found:
             self._dispatcher.unsubscribe(found, subscriber)
             self._charge(subscriber, subscriber.topic_bytes - _memory_of(found))
-            count_topics(subscriber.peer, -len(found))
+            self._count_topics(subscriber.peer, -len(found))
         self._count_down(found)
         self.on_left(subscriber, found)
         return found
@@ -130,7 +137,7 @@ class Subscriptions:
         :param topics: the topics that it had.
         """
         self._charge(subscriber, 0)
-        count_topics(subscriber.peer, -len(topics))
+        self._count_topics(subscriber.peer, -len(topics))
         self.on_left(subscriber, topics)
         if len(topics) <= _FEW_TOPICS:
             self._discard(subscriber, topics)
@@ -176,7 +183,7 @@ class Subscriptions:
         for topic in topics:
             if topic not in subscriber.starts:
                 self._counts[topic] += 1
-                count_topics(subscriber.peer, 1)
+                self._count_topics(subscriber.peer, 1)
                 if self._counts[topic] == 1:
                     self._backend.subscribe(topic)
         self._dispatcher.subscribe(topics, subscriber)

@@ -1,13 +1,15 @@
 """The service of authentication: the verifiers that the settings describe, and what a reload changes for open peers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.client import Agent
 
+from pushd.audit.log import AuditLog
 from pushd.auth.authenticator import Authenticator, Verifier
 from pushd.auth.claims import LEEWAY
 from pushd.auth.jwks import JwksSources
@@ -18,11 +20,12 @@ from pushd.auth.verification_keys import KeySet
 from pushd.config.auth import AuthSettings, build_url_keys
 from pushd.config.issuers import OpenJwks, build_issuers
 from pushd.config.table import ConfigError
-from pushd.core.errors import TokenRevoked
+from pushd.core.errors import Kicked, TokenRevoked
 from pushd.core.grant import FULL
 from pushd.core.identity import STATIC, Identity
 from pushd.core.peer import Peer
 from pushd.core.revocations import Revocation, Revocations
+from pushd.hub.hub import Hub
 from pushd.hub.revocations import DEFAULT_LIFETIME, RevocationControl
 from pushd.net.unix_clock import UnixClock
 
@@ -41,6 +44,10 @@ class Credentials(NamedTuple):
     issuers: tuple[Issuer, ...]
     url_keys: Mapping[str, bytes]
     """The secrets of signed URLs, by the ids of their keys."""
+
+
+async def _renew_none(renew: Callable[[Peer], None]) -> None:
+    """Renew nothing: there are no connections yet."""
 
 
 def read_credentials(settings: AuthSettings, open_jwks: OpenJwks) -> Credentials:
@@ -81,10 +88,14 @@ class AuthenticationService(MultiService):
         self._unix_time = unix_time = unix_time or UnixClock()
         self.authenticator = Authenticator((), unix_time, FULL)
         self.jwt = JwtVerifier((), unix_time)
-        self._jwks = JwksSources(Agent(reactor, connectTimeout=_CONNECT_SECONDS), reactor, self.authenticator.forget)
+        self._jwks = JwksSources(Agent(reactor, connectTimeout=_CONNECT_SECONDS), reactor, self._on_withdrawn)
         self._jwks.setServiceParent(self)
         self.tokens = StaticTokens({})
         self._revocations: RevocationControl | None = None
+        self._audit: AuditLog | None = None
+        self._renew_all: Callable[[Callable[[Peer], None]], Coroutine[Any, Any, None]] = _renew_none
+        self._changed_issuers: frozenset[str] = frozenset()
+        """The names of issuers whose rules a reload has changed, until their connections are closed."""
         self.signed_urls = SignedUrls({}, memory, unix_time)
         try:
             credentials = read_credentials(settings, self._jwks.open)
@@ -93,8 +104,12 @@ class AuthenticationService(MultiService):
         self._log_count("Authentication is on", settings, credentials)
         self._apply(settings, credentials)
 
-    def use(self, revocations: RevocationControl) -> None:
-        """Check credentials for revocations from now on."""
+    def use(self, hub: Hub) -> None:
+        """Check credentials for revocations, and record changes of static tokens, from now on. The connections of the
+        hub are those that `renew_connections` renews.
+        """
+        self._audit, self._renew_all = hub.audit, hub.renew_grants
+        revocations = hub.revocations
         self._revocations = self.authenticator.revocations = revocations
         revocations.on_kept = self._warn_of_static_tokens
         self._set_times()
@@ -122,6 +137,7 @@ class AuthenticationService(MultiService):
             credentials = Credentials(self.tokens, tuple(self.jwt.issuers), self.signed_urls.keys)
         else:
             self._log_count("Tokens and keys read again", settings, credentials)
+            self._record_changes(credentials.tokens)
         self._apply(settings, credentials)
         self._set_times()
 
@@ -129,6 +145,7 @@ class AuthenticationService(MultiService):
         """Renew the grant of the peer of an open connection, after its credential was changed or removed.
 
         :raises TokenRevoked: when its credential is not accepted any more.
+        :raises Kicked: when it must be verified again, since the rules for it have changed.
         """
         identity = peer.identity
         if identity is None:
@@ -136,10 +153,33 @@ class AuthenticationService(MultiService):
         elif identity.authority == STATIC:
             self._renew_token(peer, identity)
         elif identity.issuer.startswith(URL_KEY):
-            if identity.issuer.removeprefix(URL_KEY) not in self.signed_urls.keys:
+            if not self.signed_urls.has_key(identity):
                 raise TokenRevoked("key of the signed URL has been removed")
-        elif identity.issuer not in {issuer.name for issuer in self.jwt.issuers}:
+        else:
+            self._check_issuer(identity)
+
+    async def renew_connections(self) -> None:
+        """Renew the grants of the peers of all open connections, and close those of credentials that are not accepted
+        any more.
+        """
+        await self._renew_all(self.renew)
+        self._changed_issuers = frozenset()
+
+    def _check_issuer(self, identity: Identity) -> None:
+        """Check the issuer of the JSON Web Token of an open connection. The token itself is not kept."""
+        issuer = next((each for each in self.jwt.issuers if each.name == identity.issuer), None)
+        if issuer is None:
             raise TokenRevoked("issuer of the token has been removed")
+        if issuer.keys.has_key(identity.key) is False:
+            raise TokenRevoked("key of the token has been removed")
+        if issuer.name in self._changed_issuers:
+            raise Kicked("the rules for tokens of this issuer have changed")
+
+    def _on_withdrawn(self) -> None:
+        """Called when a key of an issuer may have been withdrawn."""
+        self.authenticator.forget()
+        renewing = Deferred.fromCoroutine(self.renew_connections())
+        renewing.addErrback(lambda failure: self.log.failure("Checking open connections failed", failure))
 
     def _log_count(self, what: str, settings: AuthSettings, credentials: Credentials) -> None:
         if settings.is_enabled:
@@ -149,6 +189,11 @@ class AuthenticationService(MultiService):
                 tokens=len(credentials.tokens),
                 issuers=len(credentials.issuers),
             )
+
+    def _record_changes(self, tokens: StaticTokens) -> None:
+        if self._audit is not None:
+            for event, identity in tokens.changes_since(self.tokens):
+                self._audit.token_changed(event, identity)
 
     def _renew_token(self, peer: Peer, identity: Identity) -> None:
         current = self.tokens.current(identity)
@@ -177,6 +222,9 @@ class AuthenticationService(MultiService):
     def _apply(self, settings: AuthSettings, credentials: Credentials) -> None:
         self.tokens = credentials.tokens
         self._blind_seconds = settings.blind_seconds
+        before = {issuer.name: issuer for issuer in self.jwt.issuers}
+        changed = (each.name for each in credentials.issuers if each.differs_from(before.get(each.name, each)))
+        self._changed_issuers |= frozenset(changed)
         self.jwt.reconfigure(credentials.issuers)
         self.signed_urls.keys = credentials.url_keys
         self._jwks.retain(issuer.keys for issuer in credentials.issuers)

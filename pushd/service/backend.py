@@ -14,7 +14,7 @@ from pushd.backends.interface import Backend, BackendUnusable
 from pushd.backends.memory import MemoryBackend
 from pushd.backends.redis.address import parse_url
 from pushd.config.table import Config
-from pushd.core.history import Bounds
+from pushd.core.history import EVENT_BOUNDS, Bounds
 from pushd.hub.hub import Hub
 from pushd.net.listeners import CannotStart
 
@@ -44,8 +44,12 @@ def check_backend_usable(config: Config) -> str | None:
 def make_backend(config: Config, reactor: Any) -> Backend:
     """Return the configured backend."""
     # Backends are imported where they are chosen: their libraries take time and memory.
-    chosen, history, rules = config.backend, config.history, config.channels
-    bounds = Bounds(history.messages, history.bytes, history.age, history.total_bytes, config.limits.channels)
+    chosen, history, presence, channels = config.backend, config.history, config.presence, config.limits.channels
+    rules = config.channels
+    events = EVENT_BOUNDS._replace(
+        messages=presence.events, age=presence.age, total_bytes=presence.event_bytes, channels=channels
+    )
+    bounds = Bounds(history.messages, history.bytes, history.age, history.total_bytes, channels, events)
     if chosen.data_dir:
         from pushd.backends.sqlite.backend import SqliteBackend
 

@@ -23,6 +23,7 @@ from pushd.http.limits import HttpLimits
 from pushd.http.resource import HttpContext
 from pushd.http.site import PushSite
 from pushd.hub.hub import Hub
+from pushd.hub.presence import PresenceSettings
 from pushd.metrics import Counters
 from pushd.net.admission import Admission, raise_file_limit
 from pushd.net.keepalive import Deadlines, Ticks, Wheel
@@ -31,6 +32,7 @@ from pushd.net.low_priority import LowPriorityReaders
 from pushd.net.shared_port import SharingReactor
 from pushd.net.supervisor import Supervisor
 from pushd.net.unix_clock import UnixClock
+from pushd.service.audit import open_audit, reopen_audit
 from pushd.service.authentication import AuthenticationService
 from pushd.service.backend import BackendService, make_backend
 from pushd.service.greeting import greeting
@@ -55,6 +57,7 @@ def make_service(config: Config, reactor: Any) -> "Daemon":
     Starting it opens its listeners at once; a port in use raises `twisted.internet.error.CannotListenError`.
 
     :param reactor: its `seconds` must be monotonic.
+    :raises ConfigError: when a file that it needs cannot be read, or the audit log cannot be opened.
     """
     return Daemon(config, reactor)
 
@@ -89,7 +92,9 @@ class Daemon(MultiService):
             limits.messages_per_second,
             config.channels,
         )
+        open_audit(self.hub.audit, config)
         self._on_reload += [
+            lambda new: reopen_audit(self.hub.audit, new),
             lambda new: self._budget.reconfigure(new.limits.waiting_bytes),
             lambda new: self._admission.reconfigure(
                 raise_file_limit(new.limits.connections), new.limits.connections_per_address
@@ -97,7 +102,9 @@ class Daemon(MultiService):
             lambda new: self.hub.reconfigure(new.limits.subscriptions, new.limits.messages_per_second),
             lambda new: self.hub.channel_settings.reconfigure(new.channels),
             lambda new: self.hub.credentials.reconfigure(new.auth.grace),
+            lambda new: self.hub.presence.reconfigure(_presence_of(new)),
         ]
+        self.hub.presence.reconfigure(_presence_of(config))
         self.hub.credentials.reconfigure(config.auth.grace)
         ticks, low_priority = Ticks(reactor), LowPriorityReaders(reactor)
         ticks.on_tick(self.hub.dispatcher.on_tick)
@@ -110,7 +117,7 @@ class Daemon(MultiService):
         self._sources.setServiceParent(self)
         self._authentication = AuthenticationService(config.auth, reactor, backend, unix_time)
         self._authentication.setServiceParent(self)
-        self._authentication.use(self.hub.revocations)
+        self._authentication.use(self.hub)
         self._context = self._make_context(config)
         self._on_reload.append(lambda new: self._context.reconfigure(self._make_context(new)))
         self._root = self._make_root()
@@ -144,6 +151,10 @@ class Daemon(MultiService):
 
     # Reload
 
+    def reopen_logs(self) -> bool:
+        """Open the audit log anew, since another program may have renamed its file; return whether there is one."""
+        return self.hub.audit.reopen()
+
     async def reconfigure(self, config: Config) -> None:
         """Apply the settings that do not need a restart.
 
@@ -156,7 +167,7 @@ class Daemon(MultiService):
         for listener in self._listeners:
             listener.renew_certificates()
         self._authentication.reconfigure(config.auth)
-        await self.hub.renew_grants(self._authentication.renew)
+        await self._authentication.renew_connections()
         await self._sources.reconfigure(self._source_factories(config))
 
     # Stop
@@ -235,6 +246,7 @@ class Daemon(MultiService):
             self._counters,
             self._admission,
             frozenset(config.http.allow_origins),
+            config.http.allow_credentials,
             frozenset(config.http.hosts),
             frozenset(config.http.pull_hosts),
             tuple(ipaddress.ip_network(network) for network in config.http.trusted_proxies),
@@ -320,3 +332,11 @@ class Daemon(MultiService):
         limits = config.limits
         command = CommandLimits(limits.message, limits.event, limits.topics)
         return LineLimits(command, self._queue_limits(config), limits.upload)
+
+
+def _presence_of(config: Config) -> PresenceSettings:
+    """Return the settings of presence that need no restart."""
+    settings = config.presence
+    return PresenceSettings(
+        not settings.disabled, settings.grace, settings.members, settings.heartbeat_channel, settings.heartbeat_ttl
+    )

@@ -11,9 +11,11 @@ from pushd.api.cursor import CursorResource
 from pushd.api.demo import DemoResource
 from pushd.api.explain import ExplainResource
 from pushd.api.health import HealthResource
+from pushd.api.heartbeat import HeartbeatResource
 from pushd.api.history import HistoryResource
 from pushd.api.metrics import MetricsResource
 from pushd.api.pages import FAVICON, INDEX
+from pushd.api.presence import PresenceResource
 from pushd.api.publish import PublishResource
 from pushd.api.request import RequestResource
 from pushd.api.revocations import RevocationsResource
@@ -143,6 +145,8 @@ class Root(_Branch):
             b"cursor": CursorResource(context, hub),
             b"history": HistoryResource(context, hub),
             b"health": HealthResource(context, hub, failures),
+            b"presence": PresenceResource(context, hub),
+            b"heartbeat": HeartbeatResource(context, hub),
             b"demo": DemoResource(context),
             b"favicon.ico": PageResource(context, b"image/x-icon", FAVICON),
         }

@@ -13,6 +13,7 @@ from pushd.core.message import Message
 from pushd.core.outbox import QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.poll import Poll, PollResult
+from pushd.core.presence import AsMember
 from pushd.http.errors import render_refusal
 from pushd.http.request import Request
 from pushd.http.resource import HttpContext
@@ -56,10 +57,12 @@ class _HeldRequest:
         self._requests = requests
         self._answer = answer
 
-    async def begin(self, topics: Sequence[str], since: Since, seconds: float, *, responder: bool) -> None:
+    async def begin(
+        self, topics: Sequence[str], since: Since, seconds: float, member: AsMember | None, *, responder: bool
+    ) -> None:
         """Subscribe, then wait for at most `seconds`, counted from when the start position is known."""
         poll, hub = self.subscriber, self._requests.hub
-        opening = await self._requests.live.subscribe(self, topics, since, responder=responder)
+        opening = await self._requests.live.subscribe(self, topics, since, member, responder=responder)
         if opening is None:
             return
         poll.position = str(opening.cursor)
@@ -137,6 +140,7 @@ class HeldRequests:
         since: Since,
         seconds: float,
         answer: Callable[[PollResult | None], None],
+        member: AsMember | None = None,
         *,
         responder: bool = False,
     ) -> None:
@@ -145,6 +149,8 @@ class HeldRequests:
         :param transport: the name of the transport, for counters and the log.
         :param answer: called once, perhaps before this returns: with the result, or with None when the client has
             disconnected.
+        :param member: as whom it enters the channels among the topics; None if it does not. The grace of the answered
+            request lasts until the next one.
         :param responder: see `LiveConnections.subscribe`.
         :raises Refusal: when the request cannot be held; `answer` is not called.
         """
@@ -152,7 +158,7 @@ class HeldRequests:
         held = _HeldRequest(self, request, self._context.peer_of(request, transport), self._limits, answer)
         self.live.add(held, slot)
         request.hold(held.client_disconnected, held.hurry)
-        await held.begin(topics, since, seconds, responder=responder)
+        await held.begin(topics, since, seconds, member, responder=responder)
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
         """Answer all held requests with what there is; `busy` makes no difference, since nothing is queued for them."""

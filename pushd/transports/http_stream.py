@@ -31,7 +31,15 @@ from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.http.query import CURSOR_PARAMETERS, begin_of, name_in_path, policy_of, responder_of, since_of
+from pushd.http.query import (
+    SUBSCRIPTION_PARAMETERS,
+    begin_of,
+    member_of,
+    name_in_path,
+    policy_of,
+    responder_of,
+    since_of,
+)
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
@@ -135,6 +143,7 @@ class HttpStream(Backpressure):
 
     def topics_ended(self) -> None:
         """Called when every channel has ended: end the stream."""
+        self._resource.hub.presence.leave_all(self.subscriber, "ended")
         wire = self.subscriber.wire
         self._transport.write(wire.block([wire.last()]))
         self._end_or_give_back(None)
@@ -182,7 +191,7 @@ class HttpStream(Backpressure):
 class StreamResource(HttpResource):
     """An HTTP resource that streams topics."""
 
-    parameters = frozenset({"begin", "format", "responder", "slow", *CURSOR_PARAMETERS})
+    parameters = frozenset({"begin", "format", "responder", "slow", *SUBSCRIPTION_PARAMETERS})
 
     transport_name = "stream"
     begins = False
@@ -223,6 +232,7 @@ class StreamResource(HttpResource):
         since, shape = self.since_of(request), self.format_of(request)
         self.policy_of(request)
         begin_of(request, shape.plain, self.begins)
+        self.hub.presence.check(request.peer, topics, member_of(request))
         responder_of(request, has_reply_to=shape.plain.has_reply_to)
         if (await self.hub.start_position(request.peer, topics, since)).is_complete:
             request.setResponseCode(204)
@@ -251,14 +261,14 @@ class StreamResource(HttpResource):
         topics = parse_topics(name_in_path(request), self.context.limits.topics)
         since, policy, stream_format = self.since_of(request), self.policy_of(request), self.format_of(request)
         wire = stream_format.plain if request.is_http10 else stream_format.chunked
-        begins = begin_of(request, wire, self.begins)
+        begins, member = begin_of(request, wire, self.begins), member_of(request)
         responder = responder_of(request, has_reply_to=wire.has_reply_to)
         peer = self.context.peer_of(request, self.transport_name)
         stream = HttpStream(self, wire, policy, peer)
         try:
             self.live.add(stream, self.context.admit_stream(request))
             request.hold(stream.client_disconnected)
-            opening = await self.live.subscribe(stream, topics, since, responder=responder)
+            opening = await self.live.subscribe(stream, topics, since, member, responder=responder)
         except Refusal as refusal:
             if not isinstance(refusal, _TEMPORARY):
                 raise

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from pushd.core.cursor import Since
 from pushd.core.errors import Refusal, TooManyConnections
+from pushd.core.presence import AsMember
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import SubscriberClosed
 from pushd.http.access_log import AccessLog
@@ -56,20 +57,32 @@ class LiveConnections(Generic[C]):
         self._counters.connections[connection.subscriber.peer.transport] += 1
 
     async def subscribe(
-        self, connection: C, topics: Sequence[str], since: Since, *, responder: bool = False
+        self,
+        connection: C,
+        topics: Sequence[str],
+        since: Since,
+        member: AsMember | None = None,
+        *,
+        responder: bool = False,
     ) -> StartPosition | None:
         """Subscribe a connection that is being opened; remove it when that fails.
 
+        :param member: as whom it enters the channels among the topics; None if it does not.
         :param responder: whether it counts as a responder for the topics, patterns too.
         :return: where its replay starts; None when its client has disconnected meanwhile.
         :raises Refusal: when it was closed meanwhile, or cannot be subscribed.
         """
         try:
+            presence = self._hub.presence
+            presence.check(connection.subscriber.peer, topics, member)
             if responder:
                 self._hub.requests.check_responder(connection.subscriber.peer, topics)
             opening = await self._hub.subscribe(connection.subscriber, topics, since)
             if responder:
                 self._hub.requests.add_responder(connection.subscriber)
+            await presence.enter_topics(connection.subscriber, topics, member)
+            if connection.subscriber.is_closed:
+                raise SubscriberClosed(connection.subscriber.closed_for)
             return opening
         except SubscriberClosed as closed:
             if closed.why is not None:

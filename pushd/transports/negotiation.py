@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from pushd.core.errors import Refusal
-from pushd.http.query import CURSOR_PARAMETERS
+from pushd.http.query import SUBSCRIPTION_PARAMETERS
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 
@@ -36,7 +36,7 @@ class NegotiatingResource(HttpResource):
     :param default: the resource for all other requests.
     """
 
-    parameters = frozenset({"begin", "format", "responder", "slow", "timeout", *CURSOR_PARAMETERS})
+    parameters = frozenset({"begin", "format", "responder", "slow", "timeout", *SUBSCRIPTION_PARAMETERS})
 
     def __init__(
         self,

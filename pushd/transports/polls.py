@@ -14,8 +14,19 @@ from pushd.core.errors import BadParameter
 from pushd.core.message import Message, main_reason
 from pushd.core.names import parse_topics
 from pushd.core.poll import PollResult
+from pushd.core.presence import AsMember
 from pushd.http.answers import JSON, json_array, sandbox
-from pushd.http.query import CURSOR_PARAMETERS, decimal, name_in_path, parameter, responder_of, since_of, validator_of
+from pushd.http.query import (
+    CURSOR_PARAMETERS,
+    SUBSCRIPTION_PARAMETERS,
+    decimal,
+    member_of,
+    name_in_path,
+    parameter,
+    responder_of,
+    since_of,
+    validator_of,
+)
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.authorization import check_subscribe, check_topics
@@ -63,7 +74,7 @@ class PollResource(HttpResource):
 class LongPollResource(HttpResource):
     """Holds a request until there are messages, or until its timeout."""
 
-    parameters = frozenset({"format", "responder", "timeout", *CURSOR_PARAMETERS})
+    parameters = frozenset({"format", "responder", "timeout", *SUBSCRIPTION_PARAMETERS})
 
     def __init__(self, context: HttpContext, held_requests: HeldRequests) -> None:
         super().__init__(context)
@@ -73,6 +84,7 @@ class LongPollResource(HttpResource):
         """Answer at once, without a subscription."""
         poll = _parse_request(request, self.context)
         check_subscribe(request.peer, poll.topics, poll.since)
+        self._held_requests.hub.presence.check(request.peer, poll.topics, _member_of(request))
         _answer_head(request, poll)
         return None
 
@@ -81,8 +93,8 @@ class LongPollResource(HttpResource):
         poll, seconds = _parse_request(request, self.context), _timeout(request)
         responder = responder_of(request, has_reply_to=not poll.is_raw)
         deliver = partial(self._deliver, request, poll)
-        hold = self._held_requests.hold
-        await hold(request, "longpoll", poll.topics, poll.since, seconds, deliver, responder=responder)
+        hold, member = self._held_requests.hold, _member_of(request)
+        await hold(request, "longpoll", poll.topics, poll.since, seconds, deliver, member, responder=responder)
         request.release()
         return None
 
@@ -105,6 +117,17 @@ def _parse_request(request: Request, context: HttpContext) -> _PollRequest:
     if validator is not None and isinstance(since, Now):
         return _PollRequest(topics, validator, format_name == "raw", is_conditional=True)
     return _PollRequest(topics, since, format_name == "raw", is_conditional=False)
+
+
+def _member_of(request: Request) -> AsMember | None:
+    """Return as whom a poll enters its channels; None if it does not.
+
+    :raises BadParameter: when each poll would be another member.
+    """
+    member = member_of(request)
+    if member is not None and member.id is None and request.peer.grant.subject is None:
+        raise BadParameter("presence=self of a long poll needs a subject: give presence_id, or use a stream")
+    return member
 
 
 def _answer_head(request: Request, poll: _PollRequest) -> None:

@@ -31,16 +31,16 @@ def close_refused(
     """
     if not isinstance(refusal, _REPORTED) or not offers_v1(request) or request.is_disconnected:
         return refusal
-    label = f"websocket {context.client_of(request)}"
+    peer = context.requester(request, "websocket")
     try:
         key = checked_key(request)
         context.check_origin(request)
         slot = context.admit_stream(request)
     except Refusal as other:
         return other
-    context.counters.count_refusal(refusal, label)
+    context.counters.count_refusal(refusal, peer)
     accept(request, key, None, is_v1=True)
-    RefusedWebSocket(readers, context.access, label, slot).begin(request, refusal, clock)
+    RefusedWebSocket(readers, context.access, str(peer), slot).begin(request, refusal, clock)
     return None
 
 

@@ -40,7 +40,7 @@ class SseResource(StreamResource):
 
     def retry_later(self, request: Request, refusal: Refusal) -> bytes:
         """Return a stream that ends at once: after an error status an EventSource never reconnects."""
-        self.context.counters.count_refusal(refusal, f"sse {self.context.client_of(request)}")
+        self.context.counters.count_refusal(refusal, self.context.requester(request, "sse"))
         request.setHeader(b"Content-Type", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-store, no-transform")
         return PREAMBLE % self._come_back_after(refusal)
@@ -56,7 +56,7 @@ class SseResource(StreamResource):
         if not (isinstance(refusal, LAPSED) and request.method == b"GET" and is_reconnect(request)):
             super().refuse(request, refusal)
             return
-        self.context.counters.count_refusal(refusal, f"sse {self.context.client_of(request)}")
+        self.context.counters.count_refusal(refusal, self.context.requester(request, "sse"))
         request.setHeader(b"Content-Type", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-store, no-transform")
         request.answer(self.farewell(refusal) + self._formats[None].plain.expired(refusal.code))

@@ -100,7 +100,7 @@ class LineConnection(TwoWayBackpressure):
         try:
             self._factory.live.add(self)
         except TooManyConnections as refusal:
-            self._factory.counters.count_refusal(refusal, str(self.subscriber.peer))
+            self._factory.counters.count_refusal(refusal, self.subscriber.peer)
             self.subscriber.close(refusal)
             transport.write(encode_refusal(refusal))
             close_within(transport, self._factory.clock, CLOSE_SECONDS)
@@ -247,7 +247,7 @@ class LineConnection(TwoWayBackpressure):
 
     def _encode_result(self, result: Receipt | Refusal) -> bytes:
         if isinstance(result, Refusal):
-            self._factory.counters.count_refusal(result, str(self.subscriber.peer))
+            self._factory.counters.count_refusal(result, self.subscriber.peer)
             return encode_refusal(result)
         return encode_receipt(result.id, result.subscribers, result.is_local)
 
@@ -265,7 +265,7 @@ class LineConnection(TwoWayBackpressure):
             self._refuse(refusal)
 
     def _refuse(self, refusal: Refusal) -> None:
-        self._factory.counters.count_refusal(refusal, str(self.subscriber.peer))
+        self._factory.counters.count_refusal(refusal, self.subscriber.peer)
         block = encode_refusal(refusal)
         if self.subscriber.is_closed:
             return

@@ -18,7 +18,15 @@ from pushd.core.outbox import Policy
 from pushd.core.peer import Peer
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.http.query import CURSOR_PARAMETERS, begin_of, name_in_path, policy_of, responder_of, since_of
+from pushd.http.query import (
+    SUBSCRIPTION_PARAMETERS,
+    begin_of,
+    member_of,
+    name_in_path,
+    policy_of,
+    responder_of,
+    since_of,
+)
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
@@ -199,7 +207,9 @@ class WebSocket(TwoWayBackpressure):
         """Called when the peer has closed, or when the reader has closed because of an invalid frame."""
         refusal = READER_REFUSALS.get(reader.closed_with)
         if refusal is not None:
-            self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
+            self._resource.context.counters.count_refusal(refusal, self.subscriber.peer)
+        if reader.has_peer_finished:
+            self._resource.hub.presence.leave_all(self.subscriber)
         self._remove(refusal)
 
     # From the hub and the keepalive
@@ -279,7 +289,7 @@ class WebSocket(TwoWayBackpressure):
         self._reply(encode_reply(reply, ref))
 
     def _refuse(self, refusal: Refusal, ref: msgspec.Raw) -> None:
-        self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
+        self._resource.context.counters.count_refusal(refusal, self.subscriber.peer)
         self._reply(encode_refusal(refusal, ref))
 
     def _reply(self, data: bytes) -> None:
@@ -293,7 +303,7 @@ class WebSocket(TwoWayBackpressure):
         self.continue_reading()
 
     def _close_for(self, refusal: Refusal) -> None:
-        self._resource.context.counters.count_refusal(refusal, str(self.subscriber.peer))
+        self._resource.context.counters.count_refusal(refusal, self.subscriber.peer)
         self._close(refusal)
 
     def _close(self, why: Refusal, seconds: float = CLOSE_SECONDS) -> None:
@@ -313,7 +323,7 @@ class WebSocket(TwoWayBackpressure):
 class WebSocketResource(HttpResource):
     """The HTTP resource that opens WebSockets."""
 
-    parameters = frozenset({"begin", "responder", "slow", *CURSOR_PARAMETERS})
+    parameters = frozenset({"begin", "responder", "slow", *SUBSCRIPTION_PARAMETERS})
 
     opens = WebSocket
     """The class of the opened WebSockets."""
@@ -372,7 +382,8 @@ class WebSocketResource(HttpResource):
         topics = parse_topics(name_in_path(request), self.context.limits.topics) if request.postpath else ()
         if not topics and not is_v1:
             raise BadParameter(f"no topics given: name them in the URL, or offer the subprotocol {SUBPROTOCOL}")
-        since, policy = since_of(request), policy_of(request)
+        since, policy, member = since_of(request), policy_of(request), member_of(request)
+        self.hub.presence.check(request.peer, topics, member)
         wire = self.frames if is_v1 else self.bare_frames
         begins = begin_of(request, wire, default=False)
         responder = responder_of(request, has_reply_to=wire.has_reply_to)
@@ -383,7 +394,7 @@ class WebSocketResource(HttpResource):
         request.hold(websocket.client_disconnected)
         opening, begin = None, b""
         if topics:
-            opening = await self.live.subscribe(websocket, topics, since, responder=responder)
+            opening = await self.live.subscribe(websocket, topics, since, member, responder=responder)
             if opening is None:
                 return None
             begin = wire.begin(opening.cursor, websocket.subscriber.peer.id) if begins else b""

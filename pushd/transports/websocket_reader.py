@@ -47,6 +47,8 @@ class FrameReader(WebSocketServerProtocol):
     transport: Any
     current_frame: Any
     utf8validator: Any
+    closedByMe: bool
+    remoteCloseCode: int | None
     _answers: list[bytes] | None = None
     """The frames that `read` has not sent yet; None outside it."""
     _sent = 0
@@ -70,6 +72,14 @@ class FrameReader(WebSocketServerProtocol):
         """The close code that this side has sent; None when it has sent none."""
         code: int | None = self.localCloseCode
         return code
+
+    @property
+    def has_peer_finished(self) -> bool:
+        """Whether the peer has closed with code 1000, or without a code as browsers do when a page calls ``close()``.
+
+        A page that is left closes with code 1001.
+        """
+        return not (self.is_well or self.closedByMe) and self.remoteCloseCode in (None, 1000)
 
     def read(self, data: bytes) -> int:
         """Parse received bytes; answer control frames, and close on an invalid frame.

@@ -8,16 +8,25 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from pushd.core.command import (
     Acknowledged,
     Authenticate,
     Authenticated,
     Command,
     CommandList,
+    EnterChannel,
+    Entered,
     FormatSet,
     Goodbye,
+    HeartbeatResult,
     Help,
     HistoryResult,
+    LeaveChannel,
+    Left,
+    ListMembers,
+    MembersResult,
     Ping,
     Pong,
     Published,
@@ -28,6 +37,7 @@ from pushd.core.command import (
     Replied,
     Reply,
     RequestRefused,
+    SendHeartbeat,
     SendRequest,
     SetFormat,
     StatusResult,
@@ -44,6 +54,7 @@ from pushd.core.message import Draft, draft
 from pushd.core.names import check_channel, check_publishable, parse_topics
 from pushd.core.open_requests import DEFAULT_SECONDS
 from pushd.core.outbox import Policy, parse_policy
+from pushd.core.presence import MemberPage, as_member, check_member_id, check_meta
 from pushd.core.replay import ChannelInfo
 from pushd.wire.json_messages import encode
 from pushd.wire.publication import check_request, check_size, parse_publication
@@ -53,6 +64,8 @@ _OVERHEAD = 4096
 """Bytes of a command besides the data of a message: the verb, the channel, types and punctuation."""
 _DEFAULT_HISTORY = 10
 _MAX_HISTORY = 1000
+_MAX_MEMBERS = 1000
+"""The most members in one reply."""
 _REQUEST_LINE = re.compile(rb" HTTP/[0-9]+(?:\.[0-9]+)?\Z")
 
 
@@ -151,6 +164,14 @@ def encode_reply(reply: Reply, wire: Wire) -> bytes:
             return lines + f"+OK HIST {len(messages)}\r\n".encode()
         case StatusResult(info, subscribers):
             return _status_lines(info, subscribers) + b"+OK STAT\r\n"
+        case Entered(channel, id):
+            return f"+OK ENTER {channel} {id}\r\n".encode()
+        case Left(channel, _):
+            return f"+OK LEAVE {channel}\r\n".encode()
+        case MembersResult(_, page):
+            return _member_lines(page)
+        case HeartbeatResult(id, seen):
+            return f"+OK HB {id} {'-' if seen.lag is None else seen.lag}\r\n".encode()
         case FormatSet(name):
             return f"+OK FORMAT {name}\r\n".encode()
         case Pong(token):
@@ -181,10 +202,12 @@ def _refusal_line(refusal: Refusal, about: str) -> bytes:
 
 
 def _subscribe(rest: str, limits: CommandLimits) -> Command:
-    topics, *options = _words(rest, "SUB TOPICS [since=...] [slow=...] [begin=1] [responder=1]")
+    usage = "SUB TOPICS [since=...] [slow=...] [begin=1] [responder=1] [presence=self] [presence_id=ID]"
+    topics, *options = _words(rest, usage)
     since: Since = NOW
     slow: Policy | None = None
     begin = responder = False
+    member: dict[str, str | None] = {"presence": None, "presence_id": None}
     for option in options:
         name, equals, value = option.partition("=")
         if equals and name == "since":
@@ -195,9 +218,11 @@ def _subscribe(rest: str, limits: CommandLimits) -> Command:
             begin = value == "1"
         elif equals and name == "responder" and value in ("0", "1"):
             responder = value == "1"
+        elif equals and name in member:
+            member[name] = value
         else:
-            raise BadCommand("unknown option of SUB; accepted are since=, slow=, begin=0 or 1 and responder=0 or 1")
-    return Subscribe(parse_topics(topics, limits.topics), since, slow, begin, responder)
+            raise BadCommand(f"unknown option; usage: {usage}")
+    return Subscribe(parse_topics(topics, limits.topics), since, slow, begin, responder, as_member(**member))
 
 
 def _unsubscribe(rest: str, limits: CommandLimits) -> Command:
@@ -231,6 +256,44 @@ def _status(rest: str, limits: CommandLimits) -> Command:
     return ReadStatus(check_channel(_one(rest, "STAT CH")))
 
 
+def _enter(rest: str, limits: CommandLimits) -> Command:
+    name, _, rest = rest.strip(" ").partition(" ")
+    if not name:
+        raise BadCommand("usage: ENTER CH [id=ID] [JSON]")
+    id: str | None = None
+    rest = rest.lstrip(" ")
+    if rest.startswith("id="):
+        id, _, rest = rest.removeprefix("id=").partition(" ")
+        check_member_id(id)
+    meta = rest.strip(" ")
+    return EnterChannel(check_channel(name), id, check_meta(meta.encode("utf-8")) if meta else None)
+
+
+def _leave(rest: str, limits: CommandLimits) -> Command:
+    return LeaveChannel(check_channel(_one(rest, "LEAVE CH")))
+
+
+def _list_members(rest: str, limits: CommandLimits) -> Command:
+    channel, *options = _words(rest, "WHO CH [after=ID] [limit=N]")
+    after, limit = "", _MAX_MEMBERS
+    for option in options:
+        name, _, value = option.partition("=")
+        if name == "after":
+            after = check_member_id(value)
+        elif name == "limit" and re.fullmatch(r"[0-9]{1,9}", value) and 1 <= int(value) <= _MAX_MEMBERS:
+            limit = int(value)
+        else:
+            raise BadCommand(f"usage: WHO CH [after=ID] [limit=N], with N from 1 to {_MAX_MEMBERS}")
+    return ListMembers(check_channel(channel), after, limit)
+
+
+def _heartbeat(rest: str, limits: CommandLimits) -> Command:
+    id, *sent = _words(rest, "HB ID [UNIX_MS]")
+    if len(sent) > 1 or not re.fullmatch(r"[0-9]{1,15}", sent[0] if sent else "0"):
+        raise BadCommand("usage: HB ID [UNIX_MS]")
+    return SendHeartbeat(check_member_id(id), int(sent[0]) if sent else None)
+
+
 def _format(rest: str, limits: CommandLimits) -> Command:
     return SetFormat(_one(rest, "FORMAT text|json|raw").lower())
 
@@ -259,6 +322,10 @@ _PARSERS: dict[bytes, Callable[[str, CommandLimits], Command]] = {
     b"REQ": _request,
     b"HIST": _history,
     b"STAT": _status,
+    b"ENTER": _enter,
+    b"LEAVE": _leave,
+    b"WHO": _list_members,
+    b"HB": _heartbeat,
     b"FORMAT": _format,
     b"AUTH": _authenticate,
     b"PING": _ping,
@@ -267,13 +334,17 @@ _PARSERS: dict[bytes, Callable[[str, CommandLimits], Command]] = {
 }
 
 _HELP = """\
-SUB TOPICS [since=ID|all|last:N|10m|UNIXTIME] [slow=disconnect|drop|latest] [begin=1] [responder=1]\r
+SUB TOPICS [since=ID|all|last:N|10m|UNIXTIME] [slow=disconnect|drop|latest] [begin=1] [responder=1] [presence=self]\r
 UNSUB TOPICS\r
 PUB CH TEXT\r
 PUBJ {"channel":"CH","data":ANY}\r
 REQ CH TEXT\r
 HIST TOPICS [N]\r
 STAT CH\r
+ENTER CH [id=ID] [JSON]\r
+LEAVE CH\r
+WHO CH [after=ID] [limit=N]\r
+HB ID [UNIX_MS]\r
 FORMAT text|json|raw\r
 AUTH TOKEN\r
 PING [X]\r
@@ -295,6 +366,15 @@ def _one(rest: str, usage: str) -> str:
     if len(words) > 1:
         raise BadCommand(f"usage: {usage}")
     return words[0]
+
+
+def _member_lines(page: MemberPage) -> bytes:
+    lines = [
+        f"{member.id} {member.connections} {int(member.since)} ".encode() + encode(msgspec.Raw(member.meta)) + LINE_END
+        for member in page.members
+    ]
+    rest = "" if page.next is None else f" next={page.next}"
+    return b"".join(lines) + f"+OK WHO {page.total}{rest}\r\n".encode()
 
 
 def _status_lines(info: ChannelInfo, subscribers: dict[str, int]) -> bytes:

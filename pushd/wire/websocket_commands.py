@@ -12,6 +12,13 @@ from pushd.core.command import (
     Authenticate,
     Authenticated,
     Command,
+    EnterChannel,
+    Entered,
+    HeartbeatResult,
+    LeaveChannel,
+    Left,
+    ListMembers,
+    MembersResult,
     Ping,
     Pong,
     Published,
@@ -19,6 +26,7 @@ from pushd.core.command import (
     Replied,
     Reply,
     RequestRefused,
+    SendHeartbeat,
     SendRequest,
     Subscribe,
     Subscribed,
@@ -26,19 +34,35 @@ from pushd.core.command import (
     Unsubscribed,
 )
 from pushd.core.cursor import NOW, Since, parse_since
-from pushd.core.errors import BadCommand, Refusal, UnknownCommand
+from pushd.core.errors import BadCommand, BadParameter, Refusal, UnknownCommand
 from pushd.core.json_input import decode
-from pushd.core.names import parse_topics
+from pushd.core.names import check_channel, parse_topics
 from pushd.core.open_requests import DEFAULT_SECONDS, check_timeout
 from pushd.core.outbox import parse_policy
+from pushd.core.presence import as_member, check_member_id, check_meta
 from pushd.wire.json_messages import data_fields, encode, refusal_object
 from pushd.wire.line_commands import CommandLimits
+from pushd.wire.presence import page_facts
 from pushd.wire.publication import Publication, check_request, to_draft
 from pushd.wire.websocket_frames import TEXT, frame
 
 SUBPROTOCOL: Final = "pushd.v1"
 _NULL: Final = msgspec.Raw(b"null")
-_VERBS: Final = ("subscribe", "unsubscribe", "publish", "request", "ping", "auth")
+_VERBS: Final = (
+    "subscribe",
+    "unsubscribe",
+    "publish",
+    "request",
+    "enter",
+    "leave",
+    "members",
+    "heartbeat",
+    "ping",
+    "auth",
+)
+_MAX_MEMBERS: Final = 1000
+"""The most members in one reply."""
+_DEFAULT_MEMBERS: Final = 100
 
 
 class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
@@ -46,6 +70,8 @@ class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
     since: str | float | None = None
     slow: str | None = None
     responder: bool = False
+    presence: str | None = None
+    presence_id: str | None = None
     ref: msgspec.Raw = _NULL
 
 
@@ -65,6 +91,31 @@ class _Request(Publication):
     ref: msgspec.Raw = _NULL
 
 
+class _Enter(msgspec.Struct, forbid_unknown_fields=True):
+    enter: str
+    meta: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    id: str | None = None
+    ref: msgspec.Raw = _NULL
+
+
+class _Leave(msgspec.Struct, forbid_unknown_fields=True):
+    leave: str
+    ref: msgspec.Raw = _NULL
+
+
+class _Members(msgspec.Struct, forbid_unknown_fields=True):
+    members: str
+    after: str | None = None
+    limit: int = _DEFAULT_MEMBERS
+    ref: msgspec.Raw = _NULL
+
+
+class _Heartbeat(msgspec.Struct, forbid_unknown_fields=True):
+    heartbeat: str
+    ts: int | None = None
+    ref: msgspec.Raw = _NULL
+
+
 class _Ping(msgspec.Struct, forbid_unknown_fields=True):
     ping: msgspec.Raw
     ref: msgspec.Raw = _NULL
@@ -80,6 +131,10 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "subscribe": msgspec.json.Decoder(_Subscribe),
     "unsubscribe": msgspec.json.Decoder(_Unsubscribe),
     "publish": msgspec.json.Decoder(_Publish),
+    "enter": msgspec.json.Decoder(_Enter),
+    "leave": msgspec.json.Decoder(_Leave),
+    "members": msgspec.json.Decoder(_Members),
+    "heartbeat": msgspec.json.Decoder(_Heartbeat),
     "request": msgspec.json.Decoder(_Request),
     "ping": msgspec.json.Decoder(_Ping),
     "auth": msgspec.json.Decoder(_Auth),
@@ -130,6 +185,14 @@ def encode_reply(reply: Reply, ref: msgspec.Raw = _NULL) -> bytes:
             fields |= {"subscribe": ",".join(topics), "cursor": str(cursor), "connection": connection}
         case Unsubscribed(topics):
             fields["unsubscribe"] = ",".join(topics)
+        case Entered(channel, id):
+            fields |= {"enter": channel, "id": id}
+        case Left(channel, id):
+            fields |= {"leave": channel, "id": id}
+        case MembersResult(channel, page, cursor):
+            fields |= page_facts(channel, page, cursor)
+        case HeartbeatResult(id, seen):
+            fields |= {"heartbeat": id, "lag": seen.lag}
         case Pong(token):
             fields["pong"] = token
         case Acknowledged():
@@ -147,13 +210,25 @@ def encode_refusal(refusal: Refusal, ref: msgspec.Raw = _NULL) -> bytes:
 
 def _command(decoded: object, limits: CommandLimits) -> Command:
     match decoded:
-        case _Subscribe(topics, since, slow, responder):
+        case _Subscribe(topics, since, slow, responder, presence, presence_id):
             policy = None if slow is None else parse_policy(slow)
-            return Subscribe(parse_topics(topics, limits.topics), _since(since), policy, responder=responder)
+            member = as_member(presence, presence_id)
+            return Subscribe(
+                parse_topics(topics, limits.topics), _since(since), policy, responder=responder, member=member
+            )
         case _Unsubscribe(topics):
             return Unsubscribe(parse_topics(topics, limits.topics))
         case _Publish():
             return PublishMessage(to_draft(decoded, limits.data, limits.event))
+        case _Enter(channel, meta, id):
+            described = None if meta is msgspec.UNSET else check_meta(bytes(meta))
+            return EnterChannel(check_channel(channel), None if id is None else check_member_id(id), described)
+        case _Leave(channel):
+            return LeaveChannel(check_channel(channel))
+        case _Members(channel, after, limit):
+            return _list_members(channel, after, limit)
+        case _Heartbeat(id, sent):
+            return SendHeartbeat(check_member_id(id), sent)
         case _Request(timeout=timeout):
             message = check_request(to_draft(decoded, limits.data, limits.event))
             return SendRequest(message, check_timeout(timeout))
@@ -162,6 +237,12 @@ def _command(decoded: object, limits: CommandLimits) -> Command:
         case _Auth(token):
             return Authenticate(token)
     raise BadCommand("unknown command")
+
+
+def _list_members(channel: str, after: str | None, limit: int) -> ListMembers:
+    if not 1 <= limit <= _MAX_MEMBERS:
+        raise BadParameter(f"limit must be a whole number from 1 to {_MAX_MEMBERS}")
+    return ListMembers(check_channel(channel), "" if after is None else check_member_id(after), limit)
 
 
 def _since(since: str | float | None) -> Since:

@@ -36,7 +36,7 @@ async def test_a_connection_is_listed(daemon, client_class):
     (shown,) = await connected(daemon)
     assert abs(shown.pop("since") - time.time()) < 60
     assert shown.pop("id")
-    counts = {"queue_bytes": 0, "messages": 0}
+    counts = {"queue_bytes": 0, "messages": 0, "presence": {}}
     assert shown == {"address": "127.0.0.1", "transport": client_class.transport_name, "topics": ["a"]} | counts
 
 

@@ -1,9 +1,13 @@
 """`POST /auth/explain` answers operators with the check, the claim and the pattern that decided."""
 
+import json
+import time
 from hashlib import sha256
 
 import pytest
 
+from pushd.core.peer import DAEMON
+from pushd.ctl.url_signer import sign
 from tests.daemon_fixtures import Start
 
 BEARER = {"Authorization": "Bearer operator"}
@@ -98,3 +102,113 @@ async def test_there_is_nothing_beside_it(daemon, path):
 async def test_other_methods_are_refused(daemon):
     answer = await daemon.request("GET", "/auth/explain")
     assert (answer.status, answer.headers["allow"]) == (405, "OPTIONS, POST")
+
+
+SECRET = b"a key of signed URLs with at least 32 bytes"
+
+
+@pytest.fixture
+def config(tmp_path, tokens_file):
+    """A configuration file with a key of signed URLs."""
+    (tmp_path / "web.key").write_bytes(SECRET)
+    file = tmp_path / "pushd.toml"
+    file.write_text(
+        f'[auth]\ntokens_file = "{tokens_file}"\n[auth.anonymous]\nsubscribe = ["public"]\n'
+        f'[auth.url_keys]\nweb = "{tmp_path}/web.key"\n'
+    )
+    return file
+
+
+def signed(path, **options):
+    return sign(path, "web", SECRET, **({"expires": int(time.time()) + 300} | options))
+
+
+async def explain_url(daemon, url, **more):
+    answer = await explain(daemon, json.dumps({"url": url, **more}).encode())
+    assert (answer.status, list(answer.json)) == (200, KEYS)
+    assert url.rpartition("sig=")[2] not in answer.body.decode()
+    return tuple(answer.json[key] for key in ("allow", "code", "check", "claim", "pattern", "sub", "issuer"))
+
+
+async def test_signed_url_is_explained(start_daemon: Start, config):
+    daemon = await start_daemon({}, file=config)
+    url = signed("/sse/a,b/*", subject="alice")
+    allowed = True, None, "allow", "path", "a", "alice", "url:web"
+    for given in (url, f"https://push.example.org{url}", f"{url}&lastEventId=x-1"):
+        assert await explain_url(daemon, given) == allowed
+    assert await explain_url(daemon, url, method="HEAD") == allowed
+    assert await explain_url(daemon, f"http://x/push{url}", mount="/push/") == allowed
+    assert await explain_url(daemon, url, action="history", topic="b/c") == (*allowed[:4], "b/*", *allowed[5:])
+    refused = False, "forbidden", "allow", "path", None, "alice", "url:web"
+    assert await explain_url(daemon, url, action="publish", topic="a") == refused
+    assert await explain_url(daemon, signed("/metrics"), action="operate", topic="metrics") == (
+        *(False, "forbidden", "operate", "path", None, None, "url:web"),
+    )
+    writing = signed("/pub/a", method="POST")
+    assert (await explain_url(daemon, writing, method="PUT"))[:3] == (True, None, "allow")
+    assert (await explain_url(daemon, writing))[1:4] == ("token-invalid", "signature", "sig")
+
+
+@pytest.mark.parametrize(
+    ("url", "decision"),
+    [
+        (signed("/sse/a") + "A", ("token-invalid", "signature", "sig")),
+        (signed("/sse/a").replace("kid=web", "kid=other"), ("token-invalid", "key", "kid")),
+        (signed("/sse/a", expires=10, until=20), ("token-expired", "expiry", "until")),
+        (signed("/sse/a", expires=10, until=int(time.time()) + 900), ("token-expired", "first-use", "exp")),
+        (f"/push{signed('/sse/a')}", ("token-invalid", "signature", "sig")),
+        (signed("/channels"), ("forbidden", "allow", "path")),
+        ("/sse/a?exp=5", ("token-missing", "allow", "auth.anonymous.subscribe")),
+    ],
+    ids=["signature", "key", "expired", "first use", "mount point", "operation", "unsigned"],
+)
+async def test_check_that_refuses_a_signed_url_is_named(start_daemon: Start, config, url, decision):
+    daemon = await start_daemon({}, file=config)
+    assert (await explain_url(daemon, url))[:4] == (False, *decision)
+
+
+async def test_url_without_a_signature_is_that_of_a_peer_without_a_credential(start_daemon: Start, config):
+    daemon = await start_daemon({}, file=config)
+    assert (await explain_url(daemon, "/sse/public"))[:4] == (True, None, "allow", "auth.anonymous.subscribe")
+
+
+async def test_revoked_subject_of_a_signed_url(start_daemon: Start, config):
+    daemon = await start_daemon({}, file=config)
+    url = signed("/sse/a", subject="alice")
+    assert (await explain_url(daemon, url))[0]
+    await daemon._service.hub.revocations.revoke(DAEMON, ("sub", "alice"))
+    assert (await explain_url(daemon, url))[:4] == (False, "token-revoked", "revocation", "sub")
+
+
+async def test_explaining_a_url_is_no_use_of_it(start_daemon: Start, config):
+    daemon = await start_daemon({}, file=config)
+    url = signed("/cursor/a")
+    assert (await explain_url(daemon, url))[0]
+    daemon._service._authentication.signed_urls._time = lambda: time.time() + 3000
+    assert (await explain_url(daemon, url))[2] == "first-use"
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"token": "x"}, "bad-parameter"),
+        ({"action": "publish"}, "bad-json"),
+        ({"topic": "a"}, "bad-json"),
+        ({"mount": "/other"}, "bad-parameter"),
+        ({"method": 5}, "bad-json"),
+        ({"url": "http://[x/sse/a"}, "bad-parameter"),
+        ({"url": ""}, "bad-parameter"),
+    ],
+)
+async def test_bad_questions_about_urls_are_refused(start_daemon: Start, config, more, code):
+    daemon = await start_daemon({}, file=config)
+    answer = await explain(daemon, json.dumps({"url": signed("/sse/a"), **more}).encode())
+    assert (answer.status, answer.json["error"]["code"]) == (400, code)
+    assert "sig" not in answer.json["error"]["message"]
+
+
+async def test_url_is_not_logged(start_daemon: Start, config):
+    daemon = await start_daemon({"log.access": "1"}, file=config)
+    url = signed("/sse/secret-word")
+    await explain_url(daemon, url)
+    assert "secret-word" not in "".join(daemon.log)

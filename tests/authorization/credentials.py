@@ -13,6 +13,8 @@ Grants = Mapping[str, Sequence[str]]
 EVERYTHING: Grants = {**{action: ["**"] for action in ACTIONS}, "operate": ["*"]}
 SETUP = "setup-Kq3vXw8ZpT5nRb1c"
 """A token to which everything is granted, with which a test prepares a daemon."""
+HEARTBEATS = "room/online"
+"""The channel of heartbeats."""
 
 
 def only(rights: Sequence[str], topics: Sequence[str] = ("room/**",)) -> Grants:
@@ -60,6 +62,7 @@ class Credentials:
         lines = ["[auth]", f"tokens_file = {json.dumps(str(self._tokens))}", self._more]
         if anonymous is not None:
             lines += ["[auth.anonymous]", *_lines(anonymous)]
+        lines += ["[presence]", f'heartbeat_channel = "{HEARTBEATS}"']
         self.file.write_text("\n".join(lines) + "\n")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from tests.authorization.credentials import SETUP, bearer
+from tests.authorization.credentials import HEARTBEATS, SETUP, bearer, subject_of
 from tests.transports.askers import REPLIES, Reply
 from tests.transports.client import Closed, Received, Refused
 from tests.transports.daemon import RunningDaemon, until
@@ -58,6 +58,8 @@ async def prepare(daemon: RunningDaemon) -> Prepared:
     ids = [(await daemon.request("POST", f"/pub/{CHANNEL}", b"x", bearer(SETUP))).json["id"] for _ in range(2)]
     client: HttpClient = daemon.connect("http", HttpClient(encode_request("GET", "/sse/other", None, bearer(SETUP))))
     await client.head
+    for path in (f"/presence/{CHANNEL}/bob?ttl=3600", f"/presence/{HEARTBEATS}/bob?ttl=3600"):
+        await daemon.request("PUT", path, b"", bearer(SETUP))
     connections = (await daemon.request("GET", "/connections", None, bearer(SETUP))).json
     return Prepared(daemon, ids[0], connections[0]["id"])
 
@@ -104,7 +106,8 @@ class Http:
 
     async def __call__(self, prepared: Prepared, token: str | None) -> str:
         """Send the request; see `Row.send`."""
-        path = self.path.format(cursor=prepared.cursor, connection=prepared.connection)
+        me = subject_of(token) if token is not None else "anybody"
+        path = self.path.format(cursor=prepared.cursor, connection=prepared.connection, me=me)
         body = None if self.body is None else self.body.encode()
         request = encode_request(self.method, path, body, self.headers | bearer(token))
         client: HttpClient = prepared.daemon.connect("http", HttpClient(request))
@@ -288,6 +291,9 @@ HTTP_ROWS = (
     ),
     Row("GET /sse with Last-Event-ID", _READ, Http("GET", f"/sse/{CHANNEL}?lastEventId={{cursor}}")),
     Row("GET /sse with since=all", _READ, Http("GET", f"/sse/{CHANNEL}?since=all")),
+    Row("GET /sse with since=latest", _READ, Http("GET", f"/sse/{CHANNEL}?since=latest")),
+    Row("GET /longpoll with since=latest", _READ, Http("GET", f"/longpoll/{CHANNEL}?since=latest")),
+    Row("GET /history with since=latest", ("history",), Http("GET", f"/history/{CHANNEL}?since=latest")),
     Row("GET /sse of a pattern", ("subscribe",), Http("GET", "/sse/room/*")),
     Row("GET /sse of several channels", ("subscribe",), Http("GET", "/sse/room/b,room/a")),
     Row("GET /sse of presence", ("presence",), Http("GET", "/sse/$presence/room/a")),
@@ -346,6 +352,27 @@ HTTP_ROWS = (
     Row("DELETE /pub of a channel that is not there", ("manage",), Http("DELETE", "/pub/room/none", status=(404,))),
     *(Row(f"{method} /cursor of topics", ("subscribe",), Http(method, "/cursor/room/*")) for method in ("GET", "HEAD")),
     *(Row(f"{method} /cursor", (), Http(method, "/cursor"), needs_token=True) for method in ("GET", "HEAD")),
+    *(
+        Row(f"{method} /presence", ("presence",), Http(method, f"/presence/{CHANNEL}?limit=1"))
+        for method in ("GET", "HEAD")
+    ),
+    Row("GET /presence with count", ("presence",), Http("GET", f"/presence/{CHANNEL}?count=1")),
+    Row("GET /presence of a member", ("presence",), Http("GET", f"/presence/{CHANNEL}/bob")),
+    Row("GET /presence with id", ("presence",), Http("GET", f"/presence/{CHANNEL}?id=bob")),
+    Row("PUT /presence", ("manage",), Http("PUT", f"/presence/{CHANNEL}/bob?ttl=9", "1")),
+    Row("DELETE /presence", ("manage",), Http("DELETE", f"/presence/{CHANNEL}/bob")),
+    Row("POST /heartbeat", ("manage",), Http("POST", "/heartbeat/bob?ts=1")),
+    *(Row(f"{method} /heartbeat", ("presence",), Http(method, "/heartbeat/bob")) for method in ("GET", "HEAD")),
+    *(
+        Row(f"GET /{name} as a member", ("subscribe", "manage"), Http("GET", f"/{name}/{CHANNEL}?presence_id=bob"))
+        for name in ("sse", "stream", "mixed")
+    ),
+    Row("GET /sse as oneself", ("subscribe", "enter"), Http("GET", f"/sse/{CHANNEL}?presence=self")),
+    Row(
+        "GET /longpoll as a member",
+        ("subscribe", "manage"),
+        Http("GET", f"/longpoll/{CHANNEL}?timeout=0&presence_id=bob", status=(200, 204)),
+    ),
     *(Row(f"{method} /version", (), Http(method, "/version"), needs_token=True) for method in ("GET", "HEAD")),
     *(Row(f"{method} /metrics", ("metrics",), Http(method, "/metrics")) for method in ("GET", "HEAD")),
     *(Row(f"{method} /channels", ("channels",), Http(method, "/channels?prefix=room")) for method in ("GET", "HEAD")),
@@ -379,10 +406,18 @@ COMMAND_ROWS = (
     Row("bare /ws", ("subscribe",), Bare(f"/ws/{CHANNEL}")),
     Row("bare /ws with a cursor", _READ, Bare(f"/ws/{CHANNEL}?since={{cursor}}")),
     Row("pushd.v1 subscribe", ("subscribe",), V1("/ws", {"subscribe": CHANNEL})),
+    Row("pushd.v1 subscribe with since=latest", _READ, V1("/ws", {"subscribe": CHANNEL, "since": "latest"})),
     Row("pushd.v1 subscribe with since", _READ, V1("/ws", {"subscribe": CHANNEL, "since": "{cursor}"})),
     Row("pushd.v1 subscribe to a pattern", ("subscribe",), V1("/ws", {"subscribe": "room/**"})),
     Row("pushd.v1 unsubscribe", (), V1("/ws", {"unsubscribe": CHANNEL})),
     Row("pushd.v1 publish", ("publish",), V1("/ws", {"publish": CHANNEL, "data": "x"})),
+    Row("pushd.v1 /ws as a member", ("subscribe", "manage"), V1(f"/ws/{CHANNEL}?presence_id=bob")),
+    Row("pushd.v1 subscribe as oneself", ("subscribe", "enter"), V1("/ws", {"subscribe": CHANNEL, "presence": "self"})),
+    Row("pushd.v1 enter", ("enter",), V1("/ws", {"enter": CHANNEL})),
+    Row("pushd.v1 enter as another", ("manage",), V1("/ws", {"enter": CHANNEL, "id": "bob"})),
+    Row("pushd.v1 leave", (), V1("/ws", {"leave": CHANNEL}, ("unknown-member",))),
+    Row("pushd.v1 members", ("presence",), V1("/ws", {"members": CHANNEL})),
+    Row("pushd.v1 heartbeat", ("manage",), V1("/ws", {"heartbeat": "bob"})),
     Row(
         "pushd.v1 subscribe as a responder",
         ("subscribe", "reply"),
@@ -392,6 +427,7 @@ COMMAND_ROWS = (
     Row("pushd.v1 request", ("publish",), V1("/ws", {"request": CHANNEL, "data": "x"}, ("no-responders",))),
     Row("pushd.v1 ping", (), V1("/ws", {"ping": 1}), is_open=True),
     Row("TCP SUB", ("subscribe",), Line(f"SUB {CHANNEL}")),
+    Row("TCP SUB with since=latest", _READ, Line(f"SUB {CHANNEL} since=latest")),
     Row("TCP SUB with since", _READ, Line(f"SUB {CHANNEL} since={{cursor}}")),
     Row("TCP SUB of a pattern, pipelined", ("subscribe",), Line("SUB room/*", is_pipelined=True)),
     Row("TCP UNSUB", (), Line(f"UNSUB {CHANNEL}")),
@@ -404,6 +440,12 @@ COMMAND_ROWS = (
     Row("TCP HIST", ("history",), Line(f"HIST {CHANNEL} 5")),
     Row("TCP HIST pipelined", ("history",), Line(f"HIST {CHANNEL} 5", is_pipelined=True)),
     Row("TCP STAT", ("subscribe",), Line(f"STAT {CHANNEL}")),
+    Row("TCP SUB as a member", ("subscribe", "manage"), Line(f"SUB {CHANNEL} presence_id=bob")),
+    Row("TCP ENTER", ("enter",), Line(f"ENTER {CHANNEL}")),
+    Row("TCP ENTER as another", ("manage",), Line(f"ENTER {CHANNEL} id=bob")),
+    Row("TCP LEAVE", (), Line(f"LEAVE {CHANNEL}", accepted=("unknown-member",))),
+    Row("TCP WHO", ("presence",), Line(f"WHO {CHANNEL} limit=1")),
+    Row("TCP HB", ("manage",), Line("HB bob")),
     Row("TCP FORMAT", (), Line("FORMAT json")),
     Row("TCP PING", (), Line("PING"), is_open=True),
     Row("TCP HELP", (), Line("HELP"), is_open=True),

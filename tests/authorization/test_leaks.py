@@ -25,6 +25,7 @@ REQUESTS = [
         for path in (
             "/pub/{}", "/history/{}", "/history/{}?since=all", "/history/{}?limit=1", "/poll/{}", "/poll/{}?format=raw",
             "/longpoll/{}", "/longpoll/{}?since=all", "/pull/{}", "/pull/{}?interval=0", "/sse/{}", "/sse/{}?since=all",
+            "/stream/{}?since=latest",
             "/stream/{}?since=last:1", "/mixed/{}", "/multipart/{}", "/sub/{}", "/cursor/{}", "/connections?channel={}",
             "/channels?prefix={}", "/sse/mine/a,{}", "/history/{},mine/a", "/sse/$presence/{}",
         )

@@ -10,6 +10,7 @@ import pytest_twisted
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 
 from pushd.backends.interface import Backend
+from pushd.backends.presence import PresenceBackend
 from tests.authorization.credentials import EVERYTHING, SETUP, Credentials, Grants, bearer, only, without
 from tests.authorization.rows import ALLOWED, ROWS, Row
 from tests.daemon_fixtures import Start
@@ -63,9 +64,11 @@ def forbid_backend(daemon: RunningDaemon, patch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         pytest.fail("the backend was called")
 
-    for name, member in vars(Backend).items():
-        if inspect.isfunction(member) and not name.startswith("_"):
-            patch.setattr(daemon._service.hub._backend, name, fail)
+    backend = daemon._service.hub._backend
+    for protocol, target in ((Backend, backend), (PresenceBackend, backend.presence)):
+        for name, member in vars(protocol).items():
+            if inspect.isfunction(member) and not name.startswith("_"):
+                patch.setattr(target, name, fail)
 
 
 @each_row(PROTECTED)

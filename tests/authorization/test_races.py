@@ -101,6 +101,7 @@ SUBSCRIBING = [
             and row.send.method == "GET"
             and "/cursor" not in row.send.path
             and "/pub" not in row.send.path
+            and not row.send.path.startswith(("/presence/", "/heartbeat/"))
         )
         or isinstance(row.send, Bare)
         or (isinstance(row.send, V1) and row.send.command is None)

@@ -63,6 +63,10 @@ class BackendHarness:
         """The subjects that were passed to `on_kick`."""
         self._is_running = False
 
+    async def _on_kick(self, subject: str) -> int:
+        self.kicked.append(subject)
+        return 1
+
     async def start(self) -> None:
         """Start the backend."""
         events = BackendEvents(self._on_message, self.deleted.append, self.health_reasons.append)
@@ -70,7 +74,7 @@ class BackendHarness:
             events._replace(
                 on_revocations=self._on_revocations,
                 revocations=lambda: self.revocations,
-                on_kick=self.kicked.append,
+                on_kick=self._on_kick,
             )
         )
         self._is_running = True

@@ -83,14 +83,14 @@ class Passed(NamedTuple):
 class Ear:
     """A subscriber that notes everything."""
 
-    def __init__(self, hub: Hub, topics: Sequence[str], transport: str = "ear") -> None:
+    def __init__(self, hub: Hub, topics: Sequence[str], transport: str = "ear", peer: Peer | None = None) -> None:
         self._hub = hub
         self.topics = tuple(topics)
         self.events: list[Heard | Gap | Passed] = []
         self.ends: list[str] = []
         self.given_up: Refusal | None = None
         self.subscriber = Subscriber(
-            self, _NOTES, QueueLimits(100_000, 1 << 30), Policy.DISCONNECT, Peer(transport, "::1", FULL)
+            self, _NOTES, QueueLimits(100_000, 1 << 30), Policy.DISCONNECT, peer or Peer(transport, "::1", FULL)
         )
         hub.add(self.subscriber)
 

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IDelayedCall
 from pushd.backends.memory import MemoryBackend
 from tests.backends.backend_harness import Make, ManualClock
 from tests.backends.contract import BackendContract
+from tests.backends.contract_presence import PresenceContract
 
 
 class TurningClock(ManualClock):
@@ -29,6 +30,15 @@ class TestMemory(BackendContract):
     def clock(self) -> ManualClock:
         """Long operations take several reactor turns."""
         return TurningClock()
+
+    @pytest.fixture
+    def make(self, clock: ManualClock) -> Make:
+        """Return memory backends."""
+        return lambda bounds, rules: MemoryBackend(bounds, clock, clock.wall, "E", rules=rules)
+
+
+class TestMemoryPresence(PresenceContract):
+    """The contract of presence, for the memory backend."""
 
     @pytest.fixture
     def make(self, clock: ManualClock) -> Make:

@@ -33,7 +33,7 @@ async def publish(node: Node, channel: str, **rest: Any) -> Message:
     return accepted
 
 
-async def lossy(node: Start, redis: RedisServer, **bounds: int) -> tuple[Node, dict[str, Message]]:
+async def lossy(node: Start, redis: RedisServer, **bounds: Any) -> tuple[Node, dict[str, Message]]:
     """Start a node on a log in which each channel has lost its first message; the last one has lost the newest."""
     one = await node(redis.url, bounds=Bounds(messages=1, **bounds))
     first: dict[str, Message] = {}

@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
+from pushd.backends.redis import kicks
 from pushd.core.errors import Kicked, TokenRevoked, Unavailable
 from pushd.core.grant import FULL
 from pushd.core.identity import Identity
@@ -33,6 +34,11 @@ FORGED = (
     b"kick ",
     b"kick x",
     b"kick \xff\nalice",
+    b"closed ",
+    b"closed x",
+    b"closed x y z",
+    b"closed x y -1",
+    b"closed \xff y 1",
 )
 
 
@@ -83,11 +89,39 @@ async def test_connections_are_closed_at_all_nodes_within_a_second(three: list[N
 
 
 async def test_subject_is_kicked_at_all_nodes(three: list[Node]) -> None:
-    kicked, others = [connect(each) for each in three], [connect(each, "bob") for each in three]
-    assert await three[1].hub.revocations.kick(DAEMON, "alice") == 1
+    kicked, others = [connect(three[at]) for at in (0, 1, 1, 2, 2, 2)], [connect(each, "bob") for each in three]
+    assert await three[1].hub.revocations.kick(DAEMON, "alice") == (6, 0)
+    assert await three[0].hub.revocations.kick(DAEMON, "alice") == (0, 0)
     await until(lambda: all(ear.given_up for ear in kicked), "closed", 1.0)
     assert {type(ear.given_up) for ear in kicked} == {Kicked}
     assert [ear.given_up for ear in others] == [None] * 3
+
+
+async def test_kick_does_not_wait_long_for_a_node_that_does_not_reply(
+    three: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kicks, "_TIMEOUT_SECONDS", 0.2)
+    kicked = [connect(each) for each in three]
+    never: Deferred[int] = Deferred()
+    three[2].backend._kicks._on_kick = lambda subject: never
+    begin = time.monotonic()
+    assert await three[0].hub.revocations.kick(DAEMON, "alice") == (2, 1)
+    assert time.monotonic() - begin < 1.0
+    never.callback(1)  # its reply comes too late
+    assert [bool(ear.given_up) for ear in kicked] == [True, True, False]
+    assert not three[0].backend._kicks._kicks
+
+
+async def test_kick_without_redis_closes_the_connections_of_its_node(
+    node: Start, own_redis: Callable[..., RedisServer]
+) -> None:
+    server = own_redis()
+    one = await node(server.url)
+    kicked = connect(one)
+    server.kill()
+    with pytest.raises(Unavailable):
+        await one.hub.revocations.kick(DAEMON, "alice")
+    assert type(kicked.given_up) is Kicked
 
 
 async def test_new_node_knows_the_revocations_before_it_accepts_tokens(redis: RedisServer, node: Start) -> None:

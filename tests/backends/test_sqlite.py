@@ -8,6 +8,7 @@ from pushd.backends.sqlite import log_snapshot, tail
 from pushd.backends.sqlite.backend import SqliteBackend
 from tests.backends.backend_harness import Make, ManualClock
 from tests.backends.contract import BackendContract
+from tests.backends.contract_presence import PresenceContract
 
 
 class TestSqlite(BackendContract):
@@ -36,3 +37,9 @@ class TestSqliteByScan(TestSqliteByIndex):
     def without_few_channels(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Replace no pattern by channel names."""
         monkeypatch.setattr(log_snapshot, "_FEW_CHANNELS", 0)
+
+
+class TestSqlitePresence(PresenceContract):
+    """The contract of presence, for the SQLite backend."""
+
+    make = TestSqlite.make

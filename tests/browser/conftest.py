@@ -2,7 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, WebError, expect, sync_playwright
@@ -38,26 +41,43 @@ def find_browser(names: tuple[str, ...], package: str) -> str:
     pytest.skip(reason)
 
 
+def chromium_options() -> dict[str, Any]:
+    """Return the path of Chromium and its command line, as options of Playwright."""
+    # As root Chromium does not start with its sandbox.
+    flags = [*_FLAGS, "--no-sandbox"] if os.geteuid() == 0 else _FLAGS
+    return {"executable_path": find_browser(_CHROMIUM, "chromium"), "args": flags}
+
+
+@contextmanager
+def running_chromium() -> Iterator[Browser]:
+    """Start headless Chromium."""
+    options = chromium_options()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(**options)
+        yield browser
+        browser.close()
+
+
+def start_firefox(folder: Path, preferences: Mapping[str, object] | None = None) -> Iterator[Firefox]:
+    """Start headless Firefox, yield it, and stop it; see `Firefox`."""
+    firefox = Firefox(find_browser(_FIREFOX, "firefox-esr"), folder, preferences)
+    try:
+        yield firefox.start()
+    finally:
+        firefox.stop()
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """Headless Chromium."""
-    path = find_browser(_CHROMIUM, "chromium")
-    # As root Chromium does not start with its sandbox.
-    flags = [*_FLAGS, "--no-sandbox"] if os.geteuid() == 0 else _FLAGS
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=flags)
+    with running_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
 def running_firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
     """Headless Firefox."""
-    firefox = Firefox(find_browser(_FIREFOX, "firefox-esr"), tmp_path_factory.mktemp("firefox"))
-    try:
-        yield firefox.start()
-    finally:
-        firefox.stop()
+    yield from start_firefox(tmp_path_factory.mktemp("firefox"))
 
 
 @pytest.fixture

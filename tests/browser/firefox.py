@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ class Firefox:
     """Headless Firefox, with one tab at a time.
 
     :param folder: an empty directory for its profile.
+    :param preferences: those that differ from the defaults.
     """
 
-    def __init__(self, path: str, folder: Path) -> None:
+    def __init__(self, path: str, folder: Path, preferences: Mapping[str, object] | None = None) -> None:
         self.tab = ""
         self.page_errors: list[str] = []
         """Errors that pages have reported since the tab was opened."""
@@ -32,6 +34,8 @@ class Firefox:
         self._log = folder / "log"
         profile = folder / "profile"
         profile.mkdir()
+        lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in (preferences or {}).items()]
+        (profile / "user.js").write_text("\n".join(lines))
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [path, "--headless", "--no-remote", "--profile", str(profile), "--remote-debugging-port", "0"],

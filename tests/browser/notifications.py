@@ -7,12 +7,13 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
+from playwright.sync_api import Browser, Page, expect
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -44,10 +45,12 @@ class Site:
     """The running example. A context manager.
 
     :param directory: where the example is copied to.
+    :param token_seconds: the lifetime of tokens.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, token_seconds: int = 3600) -> None:
         self._directory = directory
+        self._token_seconds = token_seconds
         self._running = ExitStack()
         self.port = 0
 
@@ -60,6 +63,11 @@ class Site:
     def secret(self) -> bytes:
         """The secret with which the application signs tokens."""
         return (self._directory / "private" / "app.secret").read_bytes().strip()
+
+    @property
+    def server_token(self) -> str:
+        """The token with which the application publishes."""
+        return (self._directory / "private" / "app.token").read_text(encoding="utf-8").strip()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -104,10 +112,11 @@ class Site:
         """Start the application; return its port."""
         log = self._directory / "application.log"
         with log.open("wb") as out:
+            daemon_url = f"http://127.0.0.1:{self.daemon.http_port}"
             process = subprocess.Popen(
                 [sys.executable, "-m", "uvicorn", "app:app", "--port", "0", "--no-access-log"],
                 cwd=self._directory,
-                env=os.environ | {"DAEMON_URL": f"http://127.0.0.1:{self.daemon.http_port}"},
+                env=os.environ | {"DAEMON_URL": daemon_url, "TOKEN_SECONDS": str(self._token_seconds)},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -122,6 +131,45 @@ class Site:
             return int(found[1]) if found else 0
 
         return int(wait(port, "the application listens", START_SECONDS))
+
+
+class User(NamedTuple):
+    """A user who is logged in, with a page that shows the notifications."""
+
+    page: Page
+    token: str
+    errors: list[str]
+    """What the page has logged as errors."""
+
+    @property
+    def cookie(self) -> dict[str, str]:
+        """The headers that a browser sends from the page of the site."""
+        return {"Cookie": f"{COOKIE}={self.token}", "Sec-Fetch-Site": "same-origin"}
+
+    def shown(self, transport: str) -> list[str]:
+        """Return the notifications on the page that have come over a transport."""
+        return self.page.locator(f"#{transport} li").all_text_contents()
+
+
+def log_in(
+    chromium: Browser, site: Site, name: str, password: str, watch: Callable[[Page], None] = lambda page: None
+) -> User:
+    """Log in as a person does.
+
+    :param watch: called with the page before it requests anything.
+    """
+    page, errors = chromium.new_context(ignore_https_errors=True).new_page(), list[str]()
+    watch(page)
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{site.url}/")
+    page.get_by_label("User").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator("h1")).to_have_text(f"Notifications of {name}")
+    token = page.locator("#token").text_content()
+    assert token
+    return User(page, token, errors)
 
 
 def _set_up(directory: Path) -> None:

@@ -69,6 +69,26 @@ def test_chat(page: Page, daemon: Daemon):
     expect(page.locator("#text")).to_have_value("")
 
 
+def test_chat_shows_who_is_online(page: Page, daemon: Daemon):
+    open_demo(page, daemon, "chat")
+    page.fill("#name", "blue")
+    page.press("#name", "Tab")
+    expect(page.locator("#members")).to_have_text("blue")
+    assert page.context.browser is not None
+    other = page.context.browser.new_context().new_page()
+    other.goto(f"{daemon.url}/demo/chat", wait_until="domcontentloaded")
+    expect(page.locator("#members")).to_have_text(re.compile("^blue, guest-...?.?$"))
+    other.fill("#name", "a b/c")
+    other.press("#name", "Tab")
+    for each in (page, other):
+        expect(each.locator("#members")).to_have_text(re.compile("a_b_c, blue"))
+    daemon.request("PUT", "/presence/demo/chat/zoe?ttl=60")
+    expect(page.locator("#members")).to_have_text(re.compile("a_b_c, blue.*, zoe"))
+    daemon.request("DELETE", "/presence/demo/chat/zoe")
+    expect(page.locator("#members")).not_to_have_text(re.compile("zoe"))
+    other.context.close()
+
+
 def test_websocket(page: Page, daemon: Daemon):
     channel = open_demo(page, daemon, "websocket")
     expect(page.locator("#state")).to_have_text("connected")

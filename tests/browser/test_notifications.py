@@ -4,15 +4,15 @@ import base64
 import json
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 from websockets.exceptions import ConnectionClosed
 
-from tests.browser.notifications import COOKIE, Site
+from tests.browser.notifications import COOKIE, Site, User, log_in
 from tests.daemon.clients import HANDSHAKE, Lines, Response
 
 pytestmark = pytest.mark.system
@@ -77,45 +77,12 @@ FROM_FOREIGN_PAGE = """async ([url, channel]) => {
 }"""
 
 
-class User(NamedTuple):
-    """A user who is logged in, with a page that shows the notifications."""
-
-    page: Page
-    token: str
-    errors: list[str]
-    """What the page has logged as errors."""
-
-    @property
-    def cookie(self) -> dict[str, str]:
-        """The headers that a browser sends from the page of the site."""
-        return {"Cookie": f"{COOKIE}={self.token}", "Sec-Fetch-Site": "same-origin"}
-
-    def shown(self, transport: str) -> list[str]:
-        """Return the notifications on the page that have come over a transport."""
-        return self.page.locator(f"#{transport} li").all_text_contents()
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The running example."""
     with Site(tmp_path_factory.mktemp("site")) as site:
         yield site
         site.daemon.assert_healthy()
-
-
-def log_in(chromium: Browser, site: Site, name: str, password: str) -> User:
-    """Log in as a person does."""
-    page, errors = chromium.new_context(ignore_https_errors=True).new_page(), list[str]()
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{site.url}/")
-    page.get_by_label("User").fill(name)
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Log in").click()
-    expect(page.locator("h1")).to_have_text(f"Notifications of {name}")
-    token = page.locator("#token").text_content()
-    assert token
-    return User(page, token, errors)
 
 
 @pytest.fixture(scope="module")

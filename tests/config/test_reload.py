@@ -29,6 +29,7 @@ OTHER_VALUES = {
     "http.pull_hosts": ("example.org",),
     "http.trusted_proxies": ("127.0.0.1/32",),
     "limits.connections": 50,
+    "log.audit": "-",
     "log.level": "warn",
     "log.levels": ("pushd=warn",),
 }
@@ -80,9 +81,11 @@ def reload(running: Running, before: Config, after: Config) -> None:
 def state_of(running: Running) -> dict[str, object]:
     """Return every value in the objects of pushd and Autobahn that can be reached from a daemon, by its path.
 
-    Values that are random, and so differ between two daemons of one configuration, are left out.
+    Values that are random, and so differ between two daemons of one configuration, are left out, and when the clock
+    was read last.
     """
-    return {path: value for path, value in values_in(running, "", set()) if path not in RANDOM}
+    values = values_in(running, "", set())
+    return {path: value for path, value in values if path not in RANDOM and not path.endswith("._wall._latest")}
 
 
 def values_in(thing: Any, path: str, seen: set[int]) -> Iterator[tuple[str, object]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.testing import MemoryReactor
 
-from pushd.config.loader import check_backend, check_listeners, load
+from pushd.config.loader import check_backend, check_listeners, check_origins, load
 from pushd.config.table import SETTINGS, AccessSettings, Config, ConfigError, HttpSettings, TcpSettings
 from pushd.core.grant import NOTHING
 
@@ -20,6 +20,7 @@ DEFAULTS = {
     "http.listen": ("tcp:8080:interface=127.0.0.1",),
     "http.admin_listen": (),
     "http.reuse_port": False,
+    "http.allow_credentials": False,
     "http.allow_origins": (),
     "http.hosts": (),
     "http.pull_hosts": (),
@@ -52,6 +53,14 @@ DEFAULTS = {
     "history.bytes": 4 * MIB,
     "history.age": 86400.0,
     "history.total_bytes": 256 * MIB,
+    "presence.disabled": False,
+    "presence.grace": 15.0,
+    "presence.members": 100_000,
+    "presence.events": 1000,
+    "presence.age": 3600.0,
+    "presence.event_bytes": 64 * MIB,
+    "presence.heartbeat_channel": "online",
+    "presence.heartbeat_ttl": 30.0,
     "backend.kind": "auto",
     "backend.data_dir": "",
     "backend.sync": "full",
@@ -71,6 +80,7 @@ DEFAULTS = {
     "log.level": "info",
     "log.levels": (),
     "log.access": 0.0,
+    "log.audit": "",
 }
 
 
@@ -339,6 +349,14 @@ def test_documented_settings_exist():
 def test_conflicting_backend_settings_are_reported(options, sentence):
     with pytest.raises(ConfigError, match=sentence):
         check_backend(load(None, {}, options))
+
+
+def test_every_origin_together_with_credentials_is_reported():
+    credentials = {"http.allow_credentials": ["true"]}
+    with pytest.raises(ConfigError, match=r"http.allow_credentials: http.allow_origins must name the origins"):
+        check_origins(load(None, {}, credentials | {"http.allow_origins": ["*"]}))
+    check_origins(load(None, {}, credentials | {"http.allow_origins": ["https://a.example"]}))
+    check_origins(load(None, {}, {"http.allow_origins": ["*"]}))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def seqs(channel: Channel, after: int = 0) -> list[int]:
 
 
 def test_default_bounds_are_as_documented() -> None:
-    assert Bounds() == (1000, 4 * 1024 * 1024, 24 * 3600, 256 * 1024 * 1024, 100_000)
+    assert Bounds()[:5] == (1000, 4 * 1024 * 1024, 24 * 3600, 256 * 1024 * 1024, 100_000)
 
 
 def test_new_channel_is_empty_and_lost_nothing() -> None:

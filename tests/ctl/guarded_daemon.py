@@ -21,20 +21,25 @@ def table(name: str, token: str, grant: str) -> str:
 
 
 class GuardedDaemon:
-    """A daemon with a tokens file and an issuer of JSON Web Tokens, whose secret is in `secret`."""
+    """A daemon with a tokens file and an issuer of JSON Web Tokens, whose secret is in `secret`.
 
-    def __init__(self, folder: Path) -> None:
+    :param options: those of pushd.
+    """
+
+    def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self.tokens, self.secret = folder / "tokens.toml", folder / "shop.secret"
         self.secret.write_text(SECRET)
         self.write_tokens()
+        self.url_key = folder / "web.key"
+        self.url_key.write_text(SECRET)
         config = folder / "pushd.toml"
         config.write_text(
             f'[auth]\ntokens_file = "{self.tokens}"\n[auth.anonymous]\nsubscribe = ["public/**"]\n'
             f'[auth.issuer.shop]\nissuer = "{ISSUER}"\naudience = "pushd"\nalgorithms = ["HS256"]\n'
-            f'secret_files = ["{self.secret}"]\n'
+            f'secret_files = ["{self.secret}"]\n[auth.url_keys]\nweb = "{self.url_key}"\n'
         )
-        self.process = Daemon(folder, "--config", str(config))
+        self.process = Daemon(folder, "--config", str(config), *options)
 
     def write_tokens(self, *tables: str) -> None:
         """Write the tokens file, with the operator and further tables, or else the user."""

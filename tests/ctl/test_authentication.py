@@ -158,6 +158,34 @@ def test_issued_token_is_accepted(guarded: GuardedDaemon) -> None:
     assert (status, error.startswith("pushctl: token-expired: ")) == (1, True)
 
 
+def test_signed_url_is_explained(guarded: GuardedDaemon) -> None:
+    pushctl = guarded.pushctl()
+    sign = ["sign", "--key", "web", "--key-file", str(guarded.url_key), "--sub", "bob", "--mount", "/push"]
+    (url,) = pushctl.lines(*sign, "https://push.example.org/push/sse/news/x")
+    status, out, error = pushctl.run("token", "explain", "--signed-url", "-", "--mount", "/push", stdin=f"{url}\n")
+    assert (status, error, out.splitlines()[:6]) == (
+        0,
+        "",
+        [
+            "GET of the URL: allowed",
+            "  check    allow",
+            "  claim    path",
+            "  pattern  news/x",
+            "  sub      bob",
+            "  issuer   url:web",
+        ],
+    )
+    explain = ["token", "explain", "--signed-url", url]
+    status, out, _ = pushctl.run(*explain, "--json")
+    assert (status, json.loads(out)["check"]) == (1, "signature")
+    status, out, _ = pushctl.run(*explain, "--mount", "/push", "--publish", "news/x", "--subscribe", "news/x")
+    assert (status, [line for line in out.splitlines() if line[0] != " "]) == (
+        1,
+        ["subscribe news/x: allowed", "publish news/x: refused: forbidden"],
+    )
+    assert pushctl.run(*explain, USER)[0] == 2
+
+
 def test_refusals_are_explained(guarded: GuardedDaemon) -> None:
     pushctl = guarded.pushctl()
     status, out, error = pushctl.run("token", "explain", "-", "--subscribe", "news/x,news/*,a", stdin=f"{USER}\n")

@@ -69,6 +69,15 @@ def kick_subscriber(daemon: Daemon, pushctl: Pushctl, channel: str) -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
+def test_latest_is_the_newest_message_of_each_channel(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
+    for number in range(4):
+        daemon.publish(f"latest/{transport}/{number % 2}", b"%d" % number)
+    options = ("--transport", transport, "--since", "latest", "--count", "2")
+    lines = pushctl.lines("sub", f"latest/{transport}/*", *options)
+    assert [line.split()[-1] for line in lines] == ["2", "3"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_subscriber_receives_history_then_live_messages(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
     channel = f"s/{transport}"
     first = daemon.publish(channel, b"old")["id"]
@@ -132,6 +141,26 @@ def test_channels_info_connections_and_kick(daemon: Daemon, pushctl: Pushctl) ->
         assert lines.reply().startswith(b"-ERR kicked ")
     status, _, error = pushctl.run("kick", id)
     assert (status, error.startswith("pushctl: unknown-connection: ")) == (1, True)
+
+
+def test_who_lists_members_and_watches_them(daemon: Daemon, pushctl: Pushctl) -> None:
+    daemon.request("PUT", "/presence/who/1/alice?ttl=60", body=b'{"name":"Alice\\u0007"}')
+    daemon.request("PUT", "/presence/who/1/bob?ttl=60")
+    alice, bob = pushctl.lines("who", "who/1")
+    assert re.fullmatch(r'alice 0 [0-9T:-]{19}Z \{"name": ".*"\}', alice)
+    assert "\x07" not in alice
+    assert re.fullmatch("bob 0 [0-9T:-]{19}Z", bob)
+    process = pushctl.start("who", "who/1", "--watch", "--json")
+    assert process.stdout is not None
+    shown = [json.loads(process.stdout.readline()) for _ in range(2)]
+    assert [(each["action"], each["id"]) for each in shown] == [("member", "alice"), ("member", "bob")]
+    daemon.request("DELETE", "/presence/who/1/bob")
+    for number in range(25):
+        daemon.request("PUT", f"/presence/who/1/m{number:02}?ttl=60")
+    shown = [json.loads(process.stdout.readline()) for _ in range(26)]
+    assert [each["action"] for each in shown] == ["leave", *["enter"] * 25]
+    assert shown[0]["reason"] == "client"
+    process.terminate()
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -20,8 +20,8 @@ STATE = (
 STREAMS = ("/sse/a", "/stream/a", "/mixed/a", "/multipart/a", "/sub/a")
 
 
-async def start(start_daemon):
-    daemon = await start_daemon({"http.allow_origins": "https://app.example"})
+async def start(start_daemon, **settings):
+    daemon = await start_daemon({"http.allow_origins": "https://app.example", **settings})
     await daemon.publish("a", "1")
     await daemon.publish("ended", "1", end=1)
     return daemon
@@ -86,7 +86,7 @@ async def test_vary_is_absent_where_no_origin_is_allowed(daemon):
 
 
 async def test_named_origin_may_send_credentials_and_read_the_headers(start_daemon):
-    running = await start(start_daemon)
+    running = await start(start_daemon, **{"http.allow_credentials": True})
     headers = {"Origin": "https://app.example"}
     answer = await running.request("GET", "/poll/a", headers=headers)
     assert answer.headers["access-control-allow-origin"] == "https://app.example"
@@ -96,10 +96,20 @@ async def test_named_origin_may_send_credentials_and_read_the_headers(start_daem
     preflight = await running.request("OPTIONS", "/pub/a", headers=headers)
     allowed = preflight.headers["access-control-allow-headers"].lower().split(", ")
     assert {"cache-control", "x-requested-with", "authorization"} <= set(allowed)
+    assert preflight.headers["access-control-allow-credentials"] == "true"
+    other = await running.request("GET", "/poll/a", headers={"Origin": "https://other.example"})
+    assert not [name for name in other.headers if name.startswith("access-control-")]
+
+
+async def test_named_origin_may_not_send_credentials_by_default(start_daemon):
+    running = await start(start_daemon)
+    answer = await running.request("GET", "/poll/a", headers={"Origin": "https://app.example"})
+    assert answer.headers["access-control-allow-origin"] == "https://app.example"
+    assert "access-control-allow-credentials" not in answer.headers
 
 
 async def test_any_origin_may_not_send_credentials(start_daemon):
-    daemon = await start_daemon({"http.allow_origins": "*"})
+    daemon = await start_daemon({"http.allow_origins": "*", "http.allow_credentials": True})
     answer = await daemon.request("GET", "/poll/a", headers={"Origin": "https://app.example"})
     assert answer.headers["access-control-allow-origin"] == "https://app.example"
     assert "access-control-allow-credentials" not in answer.headers

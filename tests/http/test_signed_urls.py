@@ -273,6 +273,21 @@ async def test_removed_key_closes_the_connections_of_its_urls(signed: SignedDaem
     assert (await signed.ask(url)).status == 401
 
 
+async def test_changed_secret_closes_the_connections_of_its_urls(signed: SignedDaemon) -> None:
+    url = signed.sign("/sse/a")
+    client = signed.stream(url)
+    await until(lambda: signed.daemon.subscribers("a"), "the subscriber")
+    signed.key.write_bytes(OTHER_SECRET)
+    await signed.daemon.reload()
+    assert not signed.daemon.subscribers("a")
+    assert client is not None and (await signed.ask(url)).status == 401
+    other = sign("/sse/a", KEY_ID, OTHER_SECRET, expires=int(time.time()) + 300)
+    signed.stream(other)
+    await until(lambda: signed.daemon.subscribers("a"), "the subscriber")
+    await signed.daemon.reload()
+    assert signed.daemon.subscribers("a")
+
+
 @pytest.mark.parametrize("is_durable", [True, False])
 async def test_first_use_survives_a_restart_with_the_history(tmp_path: Path, is_durable: bool) -> None:
     settings: dict[str, object] = {"backend.data_dir": tmp_path / "data"} if is_durable else {}

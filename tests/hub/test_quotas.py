@@ -158,9 +158,12 @@ ACTIONS = st.tuples(
 
 
 @settings(deadline=None)
-@given(st.lists(ACTIONS, max_size=40))
-def test_usage_is_that_of_the_open_connections(actions: list[tuple[str, int, str | None, list[str]]]) -> None:
+@given(st.lists(ACTIONS, max_size=40), st.booleans())
+def test_usage_is_that_of_the_open_connections(
+    actions: list[tuple[str, int, str | None, list[str]]], has_nodes: bool
+) -> None:
     fixture = HubFixture()
+    fixture.backend.has_nodes = has_nodes
     Deferred.fromCoroutine(fixture.start())
     for action, number, subject, topics in actions:
         subscribers = list(fixture.hub.connections(DAEMON, None, None, 99))
@@ -177,6 +180,7 @@ def test_usage_is_that_of_the_open_connections(actions: list[tuple[str, int, str
     for subscriber in list(fixture.hub.connections(DAEMON, None, None, 99)):
         fixture.hub.remove(subscriber)
     assert len(fixture.hub._quotas) == 0
+    assert not fixture.hub._quotas.shared_keys()
 
 
 def act(fixture: HubFixture, action: str, subscriber: Subscriber, identity: Identity | None, topics: list[str]) -> None:

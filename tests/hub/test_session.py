@@ -27,7 +27,10 @@ from pushd.core.command import (
     Quit,
     ReadHistory,
     ReadStatus,
+    Replied,
     Reply,
+    RequestRefused,
+    SendRequest,
     SetFormat,
     StatusResult,
     Subscribe,
@@ -36,7 +39,7 @@ from pushd.core.command import (
     Unsubscribed,
 )
 from pushd.core.cursor import MessageId
-from pushd.core.errors import BadCommand, Forbidden, InternalError, Refusal
+from pushd.core.errors import BadCommand, Forbidden, InternalError, NoRoom, Refusal
 from pushd.core.history import Bounds
 from pushd.core.message import draft
 from pushd.core.names import Scope
@@ -252,6 +255,39 @@ async def test_an_unknown_format_is_refused_and_changes_nothing(connection):
     with pytest.raises(BadCommand, match=r"^format must be one of words, bare$"):
         await connection.ask(SetFormat("xml"))
     assert connection.subscriber.wire is before
+
+
+async def test_a_request_is_answered_when_its_reply_arrives_and_other_commands_are_executed_before(connection, hub):
+    await connection.ask(Subscribe(("a",)))
+    replies: list[Reply] = []
+    for data in (b"1", b"2"):
+        await connection.session.execute(SendRequest(draft("a", data), 10), replies.append)
+    assert (await connection.ask(Ping("x")), connection.session.waits_for_replies) == (Pong("x"), True)
+    one, other = hub.requests._open.all
+    for request in (other, one):
+        await hub.publish(DAEMON, draft(f"$reply/{request.token}", b"done"))
+    answers = [reply for reply in replies if isinstance(reply, Replied)]
+    assert [(each.number, each.channel, each.reply.data) for each in answers] == [(2, "a", b"done"), (1, "a", b"done")]
+    assert not connection.session.waits_for_replies
+
+
+async def test_a_refused_request_is_answered_with_its_number(connection, hub):
+    for number in (1, 2):
+        reply = await connection.ask(SendRequest(draft("nobody", b"x"), 10))
+        assert isinstance(reply, RequestRefused)
+        assert (reply.number, reply.refusal.code) == (number, "no-responders")
+
+
+async def test_a_reply_that_cannot_be_sent_closes_the_connection(connection, hub):
+    await connection.ask(Subscribe(("a",)))
+
+    def fail(reply: Reply) -> None:
+        raise NoRoom("the peer does not read")
+
+    await connection.session.execute(SendRequest(draft("a", b"x"), 10), fail)
+    (request,) = hub.requests._open.all
+    await hub.publish(DAEMON, draft(f"$reply/{request.token}", b"done"))
+    assert isinstance(connection.peer.closed_with, NoRoom)
 
 
 async def test_commands_outside_the_scope_are_refused(hub, clock):

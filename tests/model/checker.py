@@ -1,7 +1,8 @@
 """The checker: whether what one subscriber received is what the record permits.
 
 Each stored message of its topics is received once, in id order, or a gap before the next message covers it, with a
-reason that was possible. Nothing else is received.
+reason that was possible. Nothing else is received. A subscriber that begins with `latest` is owed the newest message of
+each channel, and what is published later.
 """
 
 from collections import defaultdict
@@ -64,6 +65,9 @@ class _Progress:
     """The tick at which the first position was received."""
     confirmed: int | None = None
     """The tick at which the first subscription was confirmed."""
+    asked: int = 0
+    """The tick of the first subscription."""
+    is_poll: bool = False
     opened: int | None = None
     """The tick of the first subscription if it begins now, else 0; None before."""
     slow: str = ""
@@ -104,6 +108,8 @@ class Checker:
             case Opened(transport, since, slow):
                 progress.slow = slow
                 progress.connection += 1
+                progress.is_poll = "poll " in transport
+                progress.asked = progress.asked or tick
                 if progress.opened is None:
                     progress.opened = 0 if since or transport.startswith("poll ") else tick
             case Confirmed(cursor):
@@ -135,6 +141,8 @@ class Checker:
         progress = self._progress
         if publication.outcome is Outcome.ACCEPTED and (publication.finished or tick) < (progress.opened or 0):
             self._fault(f"received {id} {text}, which was published before the subscription", channel)
+        if self._trace.since == "latest" and progress.connection == 1 and not progress.is_poll:
+            self._check_newest(publication, id, tick)
         before = progress.received[text]
         if id in before:
             self._fault(f"received {id} {text} twice", channel)
@@ -146,6 +154,14 @@ class Checker:
         if progress.position is not None and progress.position.epoch == id.epoch and id.seq <= progress.position.seq:
             self._fault(f"received {id} {text} after {progress.position}", channel)
         self._advance(tick, id, f"{id} {text}", channel)
+
+    def _check_newest(self, publication: Publication, id: MessageId, tick: int) -> None:
+        """Check that a message from before the start is the newest of its channel."""
+        for other in self._record.channels[publication.channel]:
+            newer, finished = other.accepted, other.finished or tick
+            is_newer = newer is not None and newer.epoch == id.epoch and newer > id and not other.is_mark
+            if is_newer and finished < self._progress.asked and not self._record.may_be_removed(other, tick):
+                self._fault(f"received {id} {publication.text}, although {other} is newer", publication.channel)
 
     def _advance(self, tick: int, id: MessageId | None, what: str, channel: str | None = None) -> None:
         progress, position = self._progress, self._progress.position
@@ -165,7 +181,7 @@ class Checker:
     def _on_gap(self, gap: Gap) -> None:
         progress, position = self._progress, self._progress.position
         progress.gaps.append(gap)
-        if gap.end is None or (gap.start is None and (gap.topic or self._trace.since not in (None, "all"))):
+        if gap.end is None or (gap.start is None and (gap.topic or self._trace.since not in (None, "all", "latest"))):
             self._fault(f"{gap} has no range")
         elif position is not None and gap.end.epoch == position.epoch and gap.end.seq <= position.seq:
             if gap.reason != "unknown":
@@ -238,6 +254,8 @@ class Checker:
         progress, record, first = self._progress, self._record, self._progress.first
         if first is not None and record.epochs[id.epoch] > record.epochs.get(first.epoch, 0):
             return True  # of a later epoch
+        if self._trace.since == "latest":
+            return self._is_owed_to_latest(publication, id)
         if self._trace.since == "all" and first is None:
             return False  # nothing was received, perhaps because no connection was confirmed
         if self._trace.since == "all":
@@ -250,3 +268,23 @@ class Checker:
         has_stayed = progress.position is not None
         is_later = publication.started > progress.confirmed
         return has_stayed and is_later and (first is None or id.epoch == first.epoch)
+
+    def _is_owed_to_latest(self, publication: Publication, id: MessageId) -> bool:
+        """Return whether a message is newer than the start, or was certainly the newest of its channel there."""
+        progress, record = self._progress, self._record
+        if progress.first is None or id.epoch != progress.first.epoch:
+            return False
+        if publication.started > progress.begun:
+            return True
+        others = [each for each in record.channels[publication.channel] if not each.is_mark and each is not publication]
+        return (
+            (publication.finished or progress.asked) < progress.asked
+            and id == max(publication.ids)
+            and all(each.started > progress.begun or self._is_older(each, id) for each in others)
+            and not record.may_be_removed(publication, self._trace.events[-1][0])
+        )
+
+    @staticmethod
+    def _is_older(publication: Publication, id: MessageId) -> bool:
+        is_known = bool(publication.ids) or publication.outcome is Outcome.REFUSED
+        return is_known and all(each.epoch == id.epoch and each < id for each in publication.ids)

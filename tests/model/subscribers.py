@@ -86,10 +86,10 @@ class Subscriber:
         return trace
 
     def _begin(self) -> Trace:
-        """Begin a trace: now, with all that is kept, or after a message that was acknowledged."""
+        """Begin a trace: now, with all or the newest that is kept, or after a message that was acknowledged."""
         rng, record = self._rng, self._record
         ids = [each.accepted for each in record.publications.values() if each.accepted is not None]
-        since = rng.choice((None, "all", str(rng.choice(ids)) if ids else "all"))
+        since = rng.choice((None, "all", "latest", str(rng.choice(ids)) if ids else "all"))
         return self.begin(since)
 
     async def _connect(self, trace: Trace, seconds: float, last: Sequence[Publication] = ()) -> None:

@@ -175,6 +175,23 @@ def test_subscriber_from_now_on_receives_nothing_older() -> None:
     assert "received E-1 E.1, which was published before the subscription" in fault
 
 
+def test_subscriber_of_the_latest_is_owed_the_newest_message_of_each_channel_and_what_follows() -> None:
+    def faults(*received: int) -> list[str]:
+        scene = Scene(since="latest")
+        scene.trace.events += [(scene.record.tick(), Opened("test", "latest")), (scene.record.tick(), Confirmed("E-4"))]
+        scene.publish(7)
+        for number in received:
+            scene.trace.events.append((scene.record.tick(), message(number)))
+        check_ids(scene.record)
+        Checker(scene.record, scene.trace).check()
+        return [sentence for sentence, _ in scene.record.faults]
+
+    assert faults(5, 6, 7) == []
+    assert "E-6 E.6 was not received" in faults(5, 7)[0]
+    assert "E-7 E.7 was not received" in faults(5, 6)[0]
+    assert [each for each in faults(3, 5, 6, 7) if "although a E.5: accepted, E-5 is newer" in each]
+
+
 @pytest.mark.parametrize("limits", [_LIMITS, Limits(1)])
 def test_reported_start_cursor_binds_before_the_first_message(limits: Limits) -> None:
     scene = Scene(limits, count=0, since=None)

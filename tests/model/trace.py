@@ -32,7 +32,7 @@ class Trace:
     name: str
     topics: tuple[str, ...]
     since: str | None = None
-    """Where the first connection begins: an id, ``all``, or None for now."""
+    """Where the first connection begins: an id, ``all``, ``latest``, or None for now."""
     events: list[tuple[int, Event]] = field(default_factory=list)
     """With their ticks."""
     gaps: list[ReceivedGap] = field(default_factory=list)

@@ -1,14 +1,18 @@
 """The service of authentication: what its settings allow, and what a reload changes for open connections."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import pytest_twisted
+from joserfc import jwt
+from joserfc.jwk import OctKey
 from twisted.internet.task import Clock
 
+from pushd.auth.verification_keys import KeySet, parse_secret
 from pushd.backends.memory import MemoryBackend
 from pushd.config.loader import load
 from pushd.config.table import ConfigError
@@ -257,3 +261,81 @@ def test_clock_that_was_far_ahead_is_reported(files: Files) -> None:
     assert service.failures() == []
     now[0] -= 3600
     assert service.failures() == ["the clock was set back by 3609 s: until a restart, tokens expire that early"]
+
+
+ISSUER, SECRETS = "https://shop.example.org", (b"1" * 32, b"2" * 32)
+
+
+class Issuing:
+    """The configuration file of a daemon with an issuer, the files of its secrets, and tokens of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = folder / "pushd.toml"
+        self._files = [folder / "first.secret", folder / "second.secret"]
+        for file, secret in zip(self._files, SECRETS, strict=True):
+            file.write_bytes(secret)
+        self.write()
+
+    def write(self, secrets: tuple[int, ...] = (0, 1), **rules: str) -> None:
+        """Write the file.
+
+        :param secrets: the numbers of the secrets that are accepted.
+        :param rules: settings that differ.
+        """
+        settings = {"issuer": ISSUER, "audience": "pushd", "max_lifetime": "24h"} | rules
+        lines = [f'{name} = "{value}"' for name, value in settings.items()]
+        files = json.dumps([str(self._files[number]) for number in secrets])
+        text = "\n".join(["[auth.issuer.shop]", *lines, 'algorithms = ["HS256"]', f"secret_files = {files}", ""])
+        self.config.write_text(text)
+
+    def bearer(self, number: int) -> dict[str, str]:
+        """Return the header with a token that is signed with a secret."""
+        now = int(time.time())
+        claims = {"iss": ISSUER, "aud": ["pushd", "other"], "sub": f"s{number}", "exp": now + 600, "iat": now}
+        claims["pushd"] = {"subscribe": ["**"]}
+        return {"Authorization": f"Bearer {jwt.encode({'alg': 'HS256'}, claims, OctKey.import_key(SECRETS[number]))}"}
+
+
+@pytest.mark.parametrize(
+    ("secrets", "rules", "closed"),
+    [
+        ((0, 1), {}, {}),
+        ((1, 0), {}, {}),
+        ((0,), {}, {"token-revoked": 1}),
+        ((0, 1), {"max_lifetime": "1h"}, {"kicked": 2}),
+        ((0, 1), {"audience": "other"}, {"kicked": 2}),
+        ((1,), {"audience": "other"}, {"kicked": 1, "token-revoked": 1}),
+    ],
+)
+async def test_reload_closes_connections_whose_key_is_gone_or_that_must_be_verified_again(
+    tmp_path: Path, secrets: tuple[int, ...], rules: dict[str, str], closed: dict[str, int]
+) -> None:
+    issuing = Issuing(tmp_path)
+    daemon = await RunningDaemon({}, file=issuing.config).start()
+    try:
+        for number in (0, 1):
+            await stream(daemon, f"/stream/a{number}", issuing.bearer(number))
+        issuing.write(secrets, **rules)
+        await daemon.reload()
+        assert daemon._service._counters.disconnects == closed
+        await stream(daemon, "/stream/b", issuing.bearer(secrets[0]))
+        await daemon.reload()  # what was changed before closes nothing again
+        assert daemon.subscribers("b")
+    finally:
+        await daemon.stop()
+
+
+async def test_withdrawn_key_closes_the_connections_of_its_tokens_without_a_reload(tmp_path: Path) -> None:
+    issuing = Issuing(tmp_path)
+    daemon = await RunningDaemon({}, file=issuing.config).start()
+    try:
+        for number in (0, 1):
+            await stream(daemon, f"/stream/a{number}", issuing.bearer(number))
+        authentication = daemon._service._authentication
+        (issuer,) = authentication.jwt.issuers
+        issuer.keys._keys = KeySet([parse_secret(SECRETS[1], "second")])
+        authentication._on_withdrawn()
+        await until(lambda: not daemon.subscribers("a0"), "closed")
+        assert daemon.subscribers("a1")
+    finally:
+        await daemon.stop()

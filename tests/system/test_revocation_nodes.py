@@ -1,134 +1,40 @@
 """A subject with thousands of connections at three nodes is revoked: how long until the last one is closed."""
 
-import base64
-import hmac
 import json
-import selectors
-import socket
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from hashlib import sha256
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from pushd.net.admission import raise_file_limit
 from tests.backends.redis_server import RedisServer
+from tests.backends.sentinels import Watched
 from tests.daemon.real import Daemon, eventually
+from tests.system.swarm import SECONDS, Swarm, connections, start_nodes, token
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
-SECRET = b"a secret of a test, 32 bytes or more"
 PER_NODE = 1000
 ROUNDS = 20
 KEPT = 20
 """Connections of another subject at each node."""
-SECONDS = 20.0
-
-CONFIG = """[auth.issuer.shop]
-issuer = "https://shop.example.org"
-audience = "pushd"
-algorithms = ["HS256"]
-secret_files = ["{secret}"]
-"""
-
-
-def token(subject: str, **grant: object) -> str:
-    """Return a token that was issued a minute ago."""
-    now = int(time.time())
-    claims = {"iss": "https://shop.example.org", "aud": "pushd", "sub": subject, "iat": now - 60, "exp": now + 3600}
-    parts = [{"alg": "HS256"}, claims | {"pushd": grant}]
-    signed = b".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts)
-    signature = hmac.new(SECRET, signed, sha256).digest()
-    return (signed + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
+MOMENTS = (-0.2, 0.0, 0.005, 0.02, 0.2)
+"""When Redis is killed, in seconds after the request to revoke."""
 
 
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[list[Daemon]]:
     """Three nodes on one Redis."""
     redis = RedisServer(tmp_path / "redis").start()
-    (tmp_path / "secret").write_bytes(SECRET)
-    config = tmp_path / "pushd.toml"
-    config.write_text(CONFIG.format(secret=tmp_path / "secret"))
-    running: list[Daemon] = []
-    for number in range(3):
-        folder = tmp_path / f"node{number}"
-        folder.mkdir()
-        running.append(Daemon(folder, "--redis", redis.url, "--config", str(config)))
-    for each in running:
-        assert eventually(lambda node=each: node.request("GET", "/health/ready").status == 200, 10), each.log
+    running = start_nodes(tmp_path, redis.url)
     yield running
     for each in running:
         each.assert_healthy()
         each.stop()
     redis.kill()
-
-
-def requests_of(bearer: str) -> list[tuple[str, bytes]]:
-    """Return the listener and the first bytes of a subscriber of each transport."""
-    head = f"Host: localhost\r\nAuthorization: Bearer {bearer}\r\n"
-    upgrade = (
-        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: pushd.v1\r\n"
-    )
-    return [
-        ("http", f"GET /sse/a HTTP/1.1\r\n{head}\r\n".encode()),
-        ("http", f"GET /ws/a HTTP/1.1\r\n{head}{upgrade}\r\n".encode()),
-        ("http", f"GET /longpoll/a?timeout=300 HTTP/1.1\r\n{head}\r\n".encode()),
-        ("tcp", f"AUTH {bearer}\r\nSUB a\r\n".encode()),
-    ]
-
-
-class Swarm:
-    """Many subscribers of one subject."""
-
-    def __init__(self, nodes: list[Daemon], subject: str, count: int) -> None:
-        self._selector = selectors.DefaultSelector()
-        self.open: set[socket.socket] = set()
-        self.received = b""
-        asked = requests_of(token(subject, subscribe=["a"]))
-        for number in range(count * len(nodes)):
-            node, (listener, data) = nodes[number % len(nodes)], asked[number // len(nodes) % len(asked)]
-            port = node.http_port if listener == "http" else node.tcp_port
-            sock = socket.create_connection(("127.0.0.1", port), SECONDS)
-            sock.sendall(data)
-            sock.setblocking(False)
-            self._selector.register(sock, selectors.EVENT_READ)
-            self.open.add(sock)
-
-    def read(self, seconds: float) -> float:
-        """Read for at most some seconds, or until all are closed or answered by a refusal; return the time of that."""
-        until = time.monotonic() + seconds
-        last = time.monotonic()
-        while self.open and (left := until - time.monotonic()) > 0:
-            for key, _ in self._selector.select(left):
-                sock = key.fileobj
-                assert isinstance(sock, socket.socket)
-                try:
-                    data = sock.recv(1 << 16)
-                except ConnectionError:
-                    data = b""
-                self.received += data if b"s3cret" in data else b""
-                if not data or b"HTTP/1.1 401 " in data or b"\x11\x31" in data:  # a close frame with 4401
-                    last = time.monotonic()
-                    self.open.discard(sock)
-                    self._selector.unregister(sock)
-                    sock.close()
-        return last
-
-    def close(self) -> None:
-        """Close all."""
-        for sock in self.open:
-            sock.close()
-
-
-def connections(node: Daemon) -> int:
-    """Return the number of subscriptions at a node."""
-    operator = {"Authorization": f"Bearer {token('ops', operate=['*'])}"}
-    metrics = node.request("GET", "/metrics", headers=operator).body.decode()
-    lines = [line for line in metrics.splitlines() if line.startswith("pushd_subscriptions{")]
-    return sum(int(float(line.rpartition(" ")[2])) for line in lines)
 
 
 def test_revoked_subject_is_gone_from_all_nodes_within_a_second(
@@ -162,3 +68,113 @@ def test_revoked_subject_is_gone_from_all_nodes_within_a_second(
     assert len(others.open) >= 3 * KEPT * 3 // 4  # the long polls of others were answered
     others.close()
     assert figures["median"] < 1.0, figures  # the longest also measures what else the machine does
+
+
+def revoke(nodes: Sequence[Daemon], subject: str) -> float:
+    """Revoke a subject at one node after the other, until one accepts it; return when it did."""
+    operator = {"Authorization": f"Bearer {token('ops', operate=['*'])}"}
+    body = json.dumps({"sub": subject}).encode()
+    deadline, attempt = time.monotonic() + SECONDS, 0
+    while True:
+        status = nodes[attempt % len(nodes)].request("POST", "/auth/revocations", operator, body).status
+        if status == 201:
+            return time.monotonic()
+        assert status == 503 and time.monotonic() < deadline, status
+        attempt += 1
+        time.sleep(0.02)
+
+
+class Restarted:
+    """A Redis that is killed and started again."""
+
+    faults = 10
+
+    def __init__(self, folder: Path) -> None:
+        self.server = RedisServer(folder / "redis", "--appendonly", "yes").start()
+        self.url = self.server.url
+
+    def fail(self) -> float:
+        """Kill Redis and start it again; return when that is over."""
+        self.server.kill()
+        time.sleep(0.5)
+        self.server.start()
+        return time.monotonic()
+
+    def stop(self) -> None:
+        """Kill Redis."""
+        self.server.kill()
+
+
+class FailedOver:
+    """A Redis with a replica and Sentinels, whose master is killed."""
+
+    faults = 4
+
+    def __init__(self, folder: Path) -> None:
+        self.watched = Watched(folder)
+        assert eventually(self.watched.is_ready, 20)
+        self.url = self.watched.url
+
+    def fail(self) -> float:
+        """Kill the master; return when the Sentinels name the other one. Then the killed one becomes its replica."""
+        watched = self.watched
+        watched.master.kill()
+        assert eventually(self._is_named, 20)
+        ended = time.monotonic()
+        watched.master, watched.replica = watched.replica, watched.master
+        watched.replica.options = ("--replicaof", f"127.0.0.1 {watched.master.port}", "--repl-diskless-sync-delay", "0")
+        watched.replica.start()
+        return ended
+
+    def _is_named(self) -> bool:
+        port = str(self.watched.replica.port).encode()
+        named = [each.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster")[1] for each in self.watched.sentinels]
+        return named == [port] * 3
+
+    def stop(self) -> None:
+        """Kill all."""
+        self.watched.kill()
+
+
+def later(seconds: float, call: Callable[..., float], *args: object) -> float:
+    """Call something after a while."""
+    time.sleep(max(0.0, seconds))
+    return call(*args)
+
+
+@pytest.mark.parametrize("kind", [Restarted, FailedOver])
+def test_revoked_subject_is_gone_within_a_second_of_the_end_of_a_failover(
+    tmp_path: Path, kind: type[Restarted | FailedOver], record_property: Callable[[str, object], None]
+) -> None:
+    raise_file_limit(10_000)
+    redis = kind(tmp_path)
+    nodes = start_nodes(tmp_path, redis.url)
+    count = PER_NODE // ROUNDS
+    swarms = [Swarm(nodes, f"alice{number}", count) for number in range(ROUNDS)]
+    assert eventually(lambda: all(connections(each) == PER_NODE for each in nodes), SECONDS)
+    times: dict[str, list[float]] = {"calm": [], "failover": []}
+    with ThreadPoolExecutor() as threads:
+        for number, swarm in enumerate(swarms):
+            swarm.read(0.05)
+            assert len(swarm.open) == 3 * count
+            began = ended = time.monotonic()
+            is_fault = number % (ROUNDS // redis.faults) == 1
+            moment = MOMENTS[number // (ROUNDS // redis.faults) % len(MOMENTS)] if is_fault else 0.0
+            revoking = threads.submit(later, -moment, revoke, nodes, f"alice{number}")
+            failing = threads.submit(later, moment, redis.fail) if is_fault else None
+            closed = swarm.read(SECONDS)
+            if failing is not None:
+                ended = failing.result()
+            revoking.result()
+            assert not swarm.open
+            times["failover" if is_fault else "calm"].append(max(0.0, closed - max(began, ended)))
+    figures = {name: {"median": statistics.median(some), "max": max(some)} for name, some in times.items()}
+    print(f"seconds until all were closed: {figures}")
+    record_property("seconds", figures)
+    for each in nodes:
+        each.assert_healthy()
+        each.stop()
+    redis.stop()
+    assert statistics.median(times["calm"]) < 1.0, figures
+    assert statistics.median(times["failover"]) < 1.0, figures
+    assert max(times["failover"]) < 1.5, figures  # it also measures what else the machine does

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from pushd.api.publish import PublishResource
+from pushd.api.request import RequestResource
 from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.backends.memory import MemoryBackend
 from pushd.core.cursor import MessageId, Since
@@ -122,6 +123,7 @@ class InMemoryServer:
             b"longpoll": LongPollResource(self.context, held_requests),
             b"pull": PullResource(self.context, self.hub, held_requests),
             b"pub": PublishResource(self.context, self.hub),
+            b"request": RequestResource(self.context, self.hub),
         }
         negotiating = NegotiatingResource(
             self.context, {"text/event-stream": children[b"sse"]}, children[b"ws"], children[b"longpoll"]

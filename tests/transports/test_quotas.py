@@ -36,10 +36,11 @@ TWO_WAY = pytest.mark.parametrize("peer_class", (LinePeer, WebSocketPeer), ids=l
 OK = Event("ok")
 
 
-@pytest.fixture
-def server() -> Iterator[InMemoryServer]:
+@pytest.fixture(params=["one node", "several nodes"])
+def server(request: pytest.FixtureRequest) -> Iterator[InMemoryServer]:
     """A server in which the tokens of `GRANTS`, and anonymous peers, have quotas."""
     server = server_with(Tokens(GRANTS), GRANTS["few"])
+    server.backend.has_nodes = request.param == "several nodes"
     Deferred.fromCoroutine(server.start())
     yield server
     for transport in server.transports:

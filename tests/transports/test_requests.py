@@ -407,3 +407,29 @@ async def test_an_event_type_is_passed_on(daemon):
     assert request.event == "ask"
     await responder.ask(publish=request.reply_to, data=1)
     assert (await client.answer).body == b"1"
+
+
+async def test_a_connection_is_used_again_after_a_reply_and_after_a_refusal(daemon):
+    responder = await responder_of(daemon)
+    keep = {"Connection": "keep-alive"}
+    client = daemon.connect("http", HttpClient(encode_request("POST", "/request/jobs?timeout=0", b"1", keep)))
+    assert (await client.answer).status == 504
+    await received(responder)
+    client.ask(encode_request("POST", "/request/jobs", b"2", keep))
+    request = await received(responder)
+    await responder.ask(publish=request.reply_to, data="done")
+    assert (await client.answer).body == b"done"
+    client.ask(encode_request("GET", "/health/live", None, keep))
+    assert (await client.answer).status == 200
+
+
+async def test_pipelined_requests_are_answered_in_their_order(daemon):
+    responder = await responder_of(daemon)
+    pipelined = encode_request("POST", "/request/jobs", b"1", {"Connection": "keep-alive"})
+    first = HttpClient(pipelined + encode_request("POST", "/request/jobs", b"2"))
+    daemon.connect("http", first)
+    for data in (b"1", b"2"):
+        request = await received(responder)
+        assert request.data == data
+        await responder.ask(publish=request.reply_to, data=data.decode())
+    assert (await first.answer).body == b"1"

@@ -13,6 +13,7 @@ from pushd.auth.token_checks import Verdict
 from pushd.core.errors import TokenRevoked
 from pushd.core.grant import NOTHING, Grant
 from pushd.core.identity import Identity
+from pushd.core.message import draft
 from pushd.core.peer import DAEMON
 from pushd.core.subscriber import Subscriber
 from tests.transports.in_memory_server import HANDSHAKE, InMemoryServer, ServerTransport, request
@@ -238,3 +239,21 @@ async def test_blind_node_refuses_tokens_and_an_event_source_tries_again(
     assert len(server.hub.connections(DAEMON, None, None, 9)) == 0
     monkeypatch.setattr(type(server.backend), "revocations_age", 29.9)
     assert await server.context.authenticator.authenticate("alice")
+
+
+@pytest_twisted.ensureDeferred
+async def test_asker_gets_no_reply(server: InMemoryServer) -> None:
+    """By HTTP it is no connection that revocations close."""
+    responder = server.connect(is_http=True)
+    responder.protocol.dataReceived(request("/stream/a", Authorization="Bearer bob"))
+    asker = server.connect(is_http=True)
+    post = request("/request/a", Authorization="Bearer alice", Content_Length="1").replace(b"GET", b"POST", 1)
+    asker.protocol.dataReceived(post + b"x")
+    await server.hub.revocations.revoke(DAEMON, ("sub", "alice"))
+    server.clock.pump([0] * 5)
+    (open_request,) = server.hub.requests._open.all
+    await server.hub.publish(DAEMON, draft(f"$reply/{open_request.token}", SECRET))
+    answer = bytes(asker.value())
+    assert SECRET not in answer
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"token-revoked" in answer

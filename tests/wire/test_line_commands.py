@@ -18,12 +18,26 @@ from pushd.core.command import (
     Pong,
     Published,
     PublishMessage,
+    Replied,
     Reply,
+    RequestRefused,
+    SendRequest,
     Subscribe,
 )
 from pushd.core.cursor import EVERYTHING, NOW
-from pushd.core.errors import BadChannel, BadUtf8, LineTooLong, NotGranted, Refusal, UnknownCommand
-from pushd.core.message import Message
+from pushd.core.errors import (
+    BadChannel,
+    BadCommand,
+    BadEscape,
+    BadUtf8,
+    Forbidden,
+    LineTooLong,
+    NoReply,
+    NotGranted,
+    Refusal,
+    UnknownCommand,
+)
+from pushd.core.message import Message, draft
 from pushd.core.outbox import Policy
 from pushd.wire.line_commands import (
     CommandLimits,
@@ -118,6 +132,9 @@ def test_history_reply_has_one_line_per_message_and_a_final_line(messages: list[
         (FormatSet("json"), b"+OK FORMAT json\r\n"),
         (Pong(""), b"PONG\r\n"),
         (Pong("x y"), b"PONG x y\r\n"),
+        (Replied(2, "a", draft("$reply/x", b"a\nb\xff")), b"REP 2 a\\nb\\xff\r\n"),
+        (Replied(1, "a", draft("$reply/x", b"")), b"REP 1 \r\n"),
+        (RequestRefused(2, NoReply("too\nlate")), b"-ERR no-reply request 2: too\\nlate\r\n"),
         (Goodbye(), b"+OK bye\r\n"),
         (Acknowledged(), b"+OK no token is needed\r\n"),
         (Authenticated("alice", ()), b"+OK AUTH alice\r\n"),
@@ -134,6 +151,10 @@ def test_replies_are_encoded_as_documented(outcome: Reply, line: bytes) -> None:
 def test_commands_are_parsed_as_documented() -> None:
     assert parse(b"sub a,b/* since=all slow=drop", LIMITS) == Subscribe(("a", "b/*"), EVERYTHING, Policy.DROP)
     assert parse(b"SUB  a", LIMITS) == Subscribe(("a",), NOW, None)
+    assert parse(b"SUB a/* responder=1 begin=0", LIMITS) == Subscribe(("a/*",), NOW, None, responder=True)
+    request = parse(b"req a  two blanks ", LIMITS)
+    assert isinstance(request, SendRequest)
+    assert (request.draft.channel, request.draft.data, request.timeout) == ("a", b" two blanks ", 10)
     command = parse(b"PUB a  two blanks ", LIMITS)
     assert isinstance(command, PublishMessage)
     assert command.draft.data == b" two blanks "
@@ -141,7 +162,16 @@ def test_commands_are_parsed_as_documented() -> None:
 
 @pytest.mark.parametrize(
     ("line", "refusal"),
-    [(b"", UnknownCommand), (b"SUB\ta", UnknownCommand), (b"PUB", BadChannel), (b"STAT \xff", BadUtf8)],
+    [
+        (b"", UnknownCommand),
+        (b"SUB\ta", UnknownCommand),
+        (b"PUB", BadChannel),
+        (b"STAT \xff", BadUtf8),
+        (b"REQ", BadChannel),
+        (b"REQ $reply/x y", Forbidden),
+        (b"REQ a \\q", BadEscape),
+        (b"SUB a responder=2", BadCommand),
+    ],
 )
 def test_invalid_input_is_refused_with_its_class(line: bytes, refusal: type[Refusal]) -> None:
     with pytest.raises(refusal):

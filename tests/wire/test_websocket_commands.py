@@ -3,9 +3,11 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from pushd.core.command import (
     Authenticate,
@@ -14,12 +16,16 @@ from pushd.core.command import (
     Pong,
     Published,
     PublishMessage,
+    Replied,
+    RequestRefused,
+    SendRequest,
     Subscribe,
     Subscribed,
     Unsubscribe,
 )
 from pushd.core.cursor import NOW, Last, MessageId, Time
-from pushd.core.errors import BadJson, BadSince, BadTopic, Refusal, UnknownCommand
+from pushd.core.errors import BadJson, BadParameter, BadSince, BadTopic, Forbidden, NoReply, Refusal, UnknownCommand
+from pushd.core.message import draft
 from pushd.core.outbox import Policy
 from pushd.wire.line_commands import CommandLimits
 from pushd.wire.websocket_commands import CommandFrame, encode_refusal, encode_reply
@@ -34,7 +40,19 @@ VALUES = st.recursive(
 )
 KEYS = st.sampled_from(
     [
-        *("subscribe", "unsubscribe", "publish", "ping", "auth", "since", "slow", "ref"),
+        *(
+            "subscribe",
+            "unsubscribe",
+            "publish",
+            "request",
+            "ping",
+            "auth",
+            "since",
+            "slow",
+            "responder",
+            "timeout",
+            "ref",
+        ),
         *("data", "data_base64", "content_type", "event", "ttl", "end", "channel"),
     ]
 )
@@ -90,6 +108,7 @@ def test_any_text_is_published_unchanged(text: str) -> None:
         ('{"subscribe":"a,b/*"}', Subscribe(("a", "b/*"), NOW, None)),
         ('{"subscribe":"a","since":"last:2","slow":"latest"}', Subscribe(("a",), Last(2), Policy.LATEST)),
         ('{"subscribe":"a","since":1763751574.5}', Subscribe(("a",), Time(1763751574.5), None)),
+        ('{"subscribe":"a/*","responder":true}', Subscribe(("a/*",), NOW, None, responder=True)),
         ('{"unsubscribe":"a","ref":[1]}', Unsubscribe(("a",))),
         ('{"auth":"secret"}', Authenticate("secret")),
     ],
@@ -106,6 +125,12 @@ def test_commands_are_parsed_as_documented(text: str, command: Command) -> None:
         ('{"subscribe":1}', BadJson),
         ('{"subscribe":"a","ping":1}', BadJson),
         ('{"publish":"a","channel":"b","data":1}', BadJson),
+        ('{"request":"a"}', BadJson),
+        ('{"request":"a","data":1,"timeout":"1"}', BadJson),
+        ('{"request":"a","data":1,"timeout":60.5}', BadParameter),
+        ('{"request":"a","data":1,"ttl":1}', BadParameter),
+        ('{"request":"a","data":1,"end":true}', BadParameter),
+        ('{"request":"$reply/x","data":1}', Forbidden),
         ('{"subscribe":"a b"}', BadTopic),
         ('{"subscribe":"a","since":-1}', BadSince),
         ('{"subscribe":"a","since":1e300}', BadSince),
@@ -114,6 +139,39 @@ def test_commands_are_parsed_as_documented(text: str, command: Command) -> None:
 def test_invalid_input_is_refused_with_its_class(text: str, refusal: type[Refusal]) -> None:
     with pytest.raises(refusal):
         CommandFrame(text.encode()).command(LIMITS)
+
+
+def test_request_is_parsed_as_documented() -> None:
+    for text, seconds in (("", 10), (',"timeout":0', 0), (',"timeout":1.5', 1.5)):
+        command = CommandFrame(f'{{"request":"a","data":{{"b":1}},"event":"e"{text}}}'.encode()).command(LIMITS)
+        assert isinstance(command, SendRequest)
+        made = command.draft
+        assert (made.channel, made.data, made.event, command.timeout) == ("a", b'{"b":1}', "e", seconds)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "sender", "fields"),
+    [
+        (b'{"a": 1}', "application/json", None, {"content_type": "application/json", "data": {"a": 1}}),
+        (b"x\ny", None, "alice", {"content_type": "text/plain; charset=utf-8", "data": "x\ny", "from": "alice"}),
+        (b"\xff", None, None, {"content_type": "application/octet-stream", "data_base64": "/w=="}),
+    ],
+)
+def test_reply_to_a_request_has_the_fields_of_a_message(
+    data: bytes, kind: str | None, sender: str | None, fields: dict[str, object]
+) -> None:
+    reply = structs.replace(draft("$reply/x", data, kind), sender=sender)
+    assert answer(encode_reply(Replied(3, "a", reply), msgspec.Raw(b"7"))) == {
+        "ref": 7,
+        "ok": True,
+        "request": "a",
+        **fields,
+    }
+
+
+def test_refused_request_has_its_ref() -> None:
+    reply = answer(encode_reply(RequestRefused(3, NoReply("too late")), msgspec.Raw(b"7")))
+    assert reply == {"ref": 7, "error": {"code": "no-reply", "message": "too late"}}
 
 
 def test_subscribe_reply_names_topics() -> None:

@@ -144,7 +144,8 @@ async def test_eviction_of_many_messages_has_short_turns() -> None:
 async def daemon(filled_backend: MemoryBackend) -> AsyncIterator[RunningDaemon]:
     """A daemon with default settings and all those channels."""
     running = await RunningDaemon({}).start()
-    running._service.hub._backend._log = filled_backend._log
+    backend = running._service.hub._backend
+    backend._log, backend._reader = filled_backend._log, filled_backend._reader
     yield running
     await running.stop()
 
@@ -190,6 +191,28 @@ async def test_pipelined_requests_have_short_turns(daemon: RunningDaemon, method
     with ReactorTurns() as turns:
         answers = await deferToThread(send_pipelined, daemon.ports["http"], pipelined(method, path, count), count)
     assert {answer.split()[1] for answer in answers} <= {b"200", b"204"}
+    assert turns.longest < MAX_TURN_SECONDS
+
+
+def read_stream(port: int, path: str, count: int) -> int:
+    """Read a stream until it has sent this many messages; return the bytes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        size, end = 0, b""
+        while count > 0:
+            received = end + connection.recv(1 << 20)
+            assert len(received) > len(end)
+            size += len(received) - len(end)
+            count -= received.count(b'{"id"')
+            end = received[-4:]
+        return size
+
+
+async def test_the_newest_messages_of_all_channels_are_sent_in_short_turns(daemon: RunningDaemon) -> None:
+    with ReactorTurns() as turns:
+        size = await deferToThread(read_stream, daemon.ports["http"], "/stream/**?since=latest", CHANNELS)
+    assert size > 100 * CHANNELS
+    assert turns.count > CHANNELS // 256
     assert turns.longest < MAX_TURN_SECONDS
 
 

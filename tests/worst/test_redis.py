@@ -15,7 +15,7 @@ from pushd.backends.redis import reader
 from pushd.backends.redis.address import parse_url
 from pushd.backends.redis.backend import RedisBackend, RedisOptions
 from pushd.backends.redis.scripts import ALL, LOSSES, MISSED, OPEN
-from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time
+from pushd.core.cursor import EVERYTHING, LATEST, NOW, Age, Last, MessageId, Since, Time
 from pushd.core.history import Bounds
 from pushd.core.message import draft
 from tests.backends.redis_server import RedisServer, until
@@ -27,6 +27,7 @@ MAX_SCRIPT_SECONDS = 0.05
 MAX_BLOCKED_SECONDS = 2.5
 """The maximum time of one script, even on a busy machine: after five seconds Redis answers BUSY to others."""
 OLD = MessageId(EPOCH, 0)
+NAMES = ["no match", "all", "names"]
 PATTERNS = costly_patterns()
 
 
@@ -136,6 +137,25 @@ async def test_page_reads_a_bounded_part_in_short_scripts(redis: RedisServer, ba
 async def test_newest_messages_are_found_in_short_scripts(redis: RedisServer, backend: RedisBackend) -> None:
     with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
         await backend.open(PATTERNS, Last(10))
+    scripts.assert_short()
+    assert turns.longest < MAX_TURN_SECONDS
+
+
+@pytest.mark.parametrize("topics", [PATTERNS, ["w/**"], [channel(number) for number in range(1000)]], ids=NAMES)
+async def test_the_newest_messages_of_channels_are_read_in_short_scripts(
+    redis: RedisServer, backend: RedisBackend, topics: list[str]
+) -> None:
+    for topic in topics:
+        backend.subscribe(topic)
+    with Scripts(redis, backend) as scripts, ReactorTurns() as turns:
+        opening = await backend.open(topics, LATEST)
+        position, complete, count = opening.position, False, 0
+        while not complete:
+            page = await backend.page(topics, position, 256, 1 << 20, opening.latest_until)
+            assert page.position.seq - position.seq <= CHANNELS + 2001
+            position, complete, count = page.position, page.is_last, count + len(page.messages)
+    assert count == (0 if topics == PATTERNS else CHANNELS if topics == ["w/**"] else 1000)
+    assert scripts.counts[LOSSES.name] == 0
     scripts.assert_short()
     assert turns.longest < MAX_TURN_SECONDS
 

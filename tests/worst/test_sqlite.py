@@ -16,7 +16,7 @@ from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.history_reader import HistoryReader
 from pushd.backends.sqlite.log_snapshot import LogSnapshot
 from pushd.core.channel_rules import ChannelRules, Retentions
-from pushd.core.cursor import EVERYTHING, Age, Last, MessageId, Since, Time
+from pushd.core.cursor import EVERYTHING, LATEST, Age, Last, MessageId, Since, Time
 from pushd.core.history import Bounds
 from pushd.core.message import draft
 from tests.worst.history import CHANNELS, EPOCH, channel, costly_patterns, fill_file, spared_garbage_collector
@@ -93,6 +93,25 @@ def test_expired_messages_are_visited_once(rows: CountRows) -> None:
 def test_newest_messages_are_found_in_one_walk(rows: CountRows) -> None:
     many = rows(lambda reader: reader.open(PATTERNS, Last(10), time.time()))
     assert CHANNELS - 256 <= many <= 2 * CHANNELS + 25_000
+
+
+def test_newest_message_of_each_channel_is_found_in_one_walk(rows: CountRows) -> None:
+    until = MessageId(EPOCH, 2 * CHANNELS)
+    assert CHANNELS - 256 <= rows(lambda reader: reader.open(PATTERNS, LATEST, time.time())) <= CHANNELS + 25_000
+    assert rows(lambda reader: reader.open(["**"], LATEST, time.time())) < 1000
+    assert rows(lambda reader: reader.page(PATTERNS, OLD, 256, 1 << 20, until)) <= 25_000
+    assert rows(lambda reader: reader.page(["**"], OLD, 256, 1 << 20, until)) < 1000
+
+
+async def test_newest_messages_of_all_channels_are_read_in_short_turns(backend: SqliteBackend) -> None:
+    with ReactorTurns() as turns:
+        opening = await backend.open(["**"], LATEST)
+        position, complete, count = opening.position, False, 0
+        while not complete:
+            page = await backend.page(["**"], position, 256, 1 << 20, opening.latest_until)
+            position, complete, count = page.position, page.is_last, count + len(page.messages)
+    assert count >= CHANNELS
+    assert turns.longest < MAX_TURN_SECONDS
 
 
 async def test_long_requests_do_not_delay_short_requests(backend: SqliteBackend) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,13 +11,15 @@ import msgspec
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
-from pushd.backends.interface import Audience, BackendEvents, PublishResult, Usage
+from pushd.backends.interface import Audience, BackendEvents, ClosedElsewhere, PublishResult, Usage
+from pushd.backends.presence import NoPresence
 from pushd.backends.redis.address import Address
 from pushd.backends.redis.audiences import AudienceQueries
 from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.feed import FOREIGN, Feed
 from pushd.backends.redis.heartbeat import OVERDUE_SECONDS, Heartbeat, HeartbeatReply
 from pushd.backends.redis.key_names import ALL, of_node
+from pushd.backends.redis.kicks import Kicks
 from pushd.backends.redis.leases import LEASE_SECONDS, NodeLease
 from pushd.backends.redis.limited_log import LimitedLog
 from pushd.backends.redis.link import Link, NotUsable
@@ -30,6 +32,7 @@ from pushd.backends.redis.retention_walk import RetentionWalk
 from pushd.backends.redis.revocations import RedisRevocations
 from pushd.backends.redis.scripts import JOIN
 from pushd.backends.redis.subscriptions import TopicSubscriptions
+from pushd.backends.redis.usage import NodeUsage
 from pushd.core.channel_rules import NO_RULES, ChannelRules, Retentions
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal, Unavailable
@@ -38,6 +41,7 @@ from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, transient
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
+from pushd.core.usage import UsageReply, UsageReport
 
 _OLDEST: Final = (6, 2)
 """The first version of Redis that is supported; the one before gets no corrections any more."""
@@ -129,14 +133,23 @@ class RedisBackend:
             wall,
             lambda revocations: self._events.on_revocations(revocations),
             lambda: self._events.revocations(),
+        )
+        self._kicks = Kicks(
+            self._commands,
+            options.prefix.encode(),
+            self._node,
+            reactor,
             lambda subject: self._events.on_kick(subject),
         )
         self._lease = NodeLease(self._commands, self._node, options.lease_seconds, reactor)
         self._requests = RedisRequests(self._commands, self._node, reactor)
+        self._node_usage = NodeUsage(self._commands, self._lease, reactor, lambda: self._events.restore_usage())
+        self._lease.add(self._node_usage)
         self._pages = DeferredSemaphore(_PAGES)
         self._events: BackendEvents
         self._feed: Feed
         self._audiences: AudienceQueries
+        self.presence = NoPresence()
         self._limited_log = LimitedLog(self.log, reactor)
         self._told: str | None = None
         self._warned_policy = _NO_EVICTION
@@ -230,8 +243,8 @@ class RedisBackend:
     def revocations_age(self) -> float:
         return self._revocations.age
 
-    async def kick(self, subject: str) -> None:
-        await self._revocations.kick(subject)
+    async def kick(self, subject: str) -> ClosedElsewhere:
+        return await self._kicks.kick(subject)
 
     @property
     def node(self) -> str:
@@ -254,6 +267,14 @@ class RedisBackend:
 
     async def is_url_remembered(self, digest: bytes) -> bool:
         return await self._reader.is_url_remembered(digest)
+
+    has_nodes = True
+
+    async def report_usage(self, reports: Sequence[UsageReport]) -> Sequence[UsageReply]:
+        return await self._node_usage.report(reports)
+
+    async def exchange_rates(self, used: Mapping[str, float]) -> Mapping[str, float]:
+        return await self._node_usage.exchange_rates(used)
 
     async def usage(self) -> Usage:
         usage = Usage(None, None, None)
@@ -361,6 +382,7 @@ class RedisBackend:
                 self._audiences.handle_message(raw)
                 or self._revocations.handle_message(raw)
                 or self._requests.handle_message(raw)
+                or self._kicks.handle_message(raw)
             ):
                 self._feed.handle_message(raw)
         except ValueError:

@@ -144,15 +144,18 @@ class NodeLease:
             self._is_settling = True
             Deferred.fromCoroutine(self._settle()).addErrback(self._on_failure)
 
-    def renew_soon(self) -> None:
-        """Renew the lease now, as after Redis has refused a registration because the lease is over."""
-        if not self._is_stopping:
-            Deferred.fromCoroutine(self._renew_and_settle()).addErrback(self._on_failure)
+    async def renew(self) -> None:
+        """Renew the lease now, as after Redis has refused a registration because the lease is over.
 
-    async def _renew_and_settle(self) -> None:
-        if self._commands.link.protocol is not None:
+        :raises RedisError, Refusal: when it cannot be renewed.
+        """
+        if self._commands.link.protocol is not None and not self._is_stopping:
             await self._renew(self._commands.link.protocol)
             self.settle()
+
+    def renew_soon(self) -> None:
+        """Renew the lease in the background."""
+        Deferred.fromCoroutine(self.renew()).addErrback(self._on_failure)
 
     async def _renew(self, protocol: CommandProtocol) -> None:
         """Renew the lease. Concurrent calls would make two incarnations."""

@@ -21,8 +21,9 @@ from txredisapi import RedisError
 from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
 from pushd.core.errors import Refusal
 
-_RETRY_SECONDS: Final = (0.1, 0.9)
-"""Bounds of the random wait before the next attempt: within a second, and not all nodes at once."""
+_RETRY_SECONDS: Final = (0.1, 0.5)
+"""Bounds of the random wait before the next attempt: not all nodes at once, and such that what has to happen within a
+second of the end of an outage, such as closing revoked connections, does."""
 
 A = TypeVar("A")
 

@@ -1,9 +1,9 @@
 """Requests between nodes: who can answer them, and replies on their way to the node of the asker.
 
-Nodes talk over pub/sub, and nothing is stored. A request is open at the node of its asker, whose name its token ends
-with: so one node decides which reply is the first, and the node of the replier waits until it has. A node that is down
-has no connection, so that nothing that is sent to it is received. One that is frozen does not answer; it counts as lost
-after `_SILENT_SECONDS`.
+Nodes send each other messages over pub/sub, and nothing is stored. A request is open at the node of its asker, whose
+name its token ends with: so one node decides which reply is the first, and the node of the replier waits until it has.
+A node that is down has no connection, so that nothing that is sent to it is received. One that is frozen does not
+answer; it counts as lost after `_SILENT_SECONDS`.
 """
 
 import re
@@ -222,7 +222,7 @@ class RedisRequests:
 
     def _on_failure(self, failure: Failure) -> None:
         if not failure.check(Refusal):
-            self.log.failure("Redis: other nodes cannot be told about a request because of an internal error", failure)
+            self.log.failure("Redis: a message to other nodes about a request failed by an internal error", failure)
 
 
 def _number(number: float) -> str:

@@ -6,7 +6,6 @@ new stamp, which heartbeats return: a node whose stamp is another one has missed
 it reads them all, and restores those that Redis does not have.
 """
 
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from math import inf
 from typing import Any, Final
@@ -21,7 +20,7 @@ from txredisapi import RedisError
 from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.limited_log import LimitedLog
 from pushd.backends.redis.protocols import CommandProtocol
-from pushd.backends.redis.scripts import KICK, REVOKE, UNREVOKE
+from pushd.backends.redis.scripts import REVOKE, UNREVOKE
 from pushd.core.errors import Refusal
 from pushd.core.revocations import KINDS, Revocation
 
@@ -42,7 +41,6 @@ class RedisRevocations:
     :param wall: returns unix seconds.
     :param on_revocations: called with revocations that are kept.
     :param known: returns those that this node knows.
-    :param on_kick: called with a subject whose connections another node has asked to close.
     """
 
     log = Logger()
@@ -55,17 +53,13 @@ class RedisRevocations:
         wall: Callable[[], float],
         on_revocations: Callable[[Sequence[Revocation]], None],
         known: Callable[[], Iterable[Revocation]],
-        on_kick: Callable[[str], None],
     ) -> None:
         self._commands = commands
         self._key = prefix + b"revocations"
-        self._kicks = prefix + b"kick:"
         self._clock = clock
         self._wall = wall
         self._on_revocations = on_revocations
         self._known = known
-        self._on_kick = on_kick
-        self._own_kicks: deque[bytes] = deque(maxlen=100)
         self._limited_log = LimitedLog(self.log, clock)
         self._stamp: str | None = None
         """The stamp up to which this node knows all; None while that is not known."""
@@ -88,26 +82,16 @@ class RedisRevocations:
         self._advance(*await self._commands.call(REVOKE, *_words(revocation)))
         self._on_revocations((revocation,))
 
-    async def kick(self, subject: str) -> None:
-        """Ask the other nodes to close the connections of a subject.
-
-        :raises Unavailable: when Redis is unavailable or accepts no writes.
-        """
-        self._own_kicks.append(await self._commands.call(KICK, subject.encode()))
-
     def handle_message(self, raw: bytes) -> bool:
-        """Handle a message about revocations or a kick; return whether it was one.
+        """Handle a message about revocations; return whether it was one.
 
         :raises ValueError: when it is malformed.
         """
-        if raw.startswith(b"revoked "):
-            head, _, body = raw.partition(b"\n")
-            _, before, now = head.decode("ascii").split(" ")
-            self._run(self._read_some(_decode(body), before, now))
-        elif raw.startswith(b"kick "):
-            self._run(self._read_kick(raw[5:]))
-        else:
+        if not raw.startswith(b"revoked "):
             return False
+        head, _, body = raw.partition(b"\n")
+        _, before, now = head.decode("ascii").split(" ")
+        self._run(self._read_some(_decode(body), before, now))
         return True
 
     def on_heartbeat(self, stamp: str) -> None:
@@ -183,13 +167,6 @@ class RedisRevocations:
         rows = [_row(key, value) for key, value in zip(keys, values, strict=True) if value is not None]
         self._on_revocations([row for row in rows if row is not None])
         self._advance(before, now, 1)
-
-    async def _read_kick(self, token: bytes) -> None:
-        """Read whose connections are to be closed."""
-        if self._commands.link.protocol is not None:
-            subject = await self._commands.link.protocol.execute_command(b"GET", self._kicks + token)
-            if subject is not None and token not in self._own_kicks:
-                self._on_kick(subject.decode("utf-8", "replace"))
 
     async def _read_and_restore(self, protocol: CommandProtocol) -> None:
         found = await self._read(protocol)

@@ -39,6 +39,9 @@ JOIN = _script("join")
 BEAT = _script("beat", "leases")
 LEASE = _script("lease", "leases")
 RELEASE = _script("release", "leases")
+USAGE = _script("usage", "leases")
+DROP_USAGE = _script("drop_usage", "leases")
+RATES = _script("rates")
 FORGET = _script("forget")
 LOOK = _script("look")
 REVOKE = _script("revoke")
@@ -48,5 +51,5 @@ URL = _script("url")
 RETAIN = _script("retain")
 ALL = (
     *(PUBLISH, OPEN, LAST, PAGE, LOSSES, MISSED, FETCH, LINK, JOIN, BEAT, LEASE, RELEASE, FORGET, LOOK),
-    *(REVOKE, UNREVOKE, KICK, URL, RETAIN),
+    *(REVOKE, UNREVOKE, KICK, URL, USAGE, DROP_USAGE, RATES, RETAIN),
 )

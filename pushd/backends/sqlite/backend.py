@@ -18,12 +18,14 @@ from pushd.backends.interface import NOBODY, Audience, BackendEvents, BackendUnu
 from pushd.backends.single_node import SingleNode
 from pushd.backends.sqlite.errors import Damaged, reason_for
 from pushd.backends.sqlite.history_reader import HistoryReader
+from pushd.backends.sqlite.presence import SqlitePresence
 from pushd.backends.sqlite.tail import Tail
 from pushd.backends.sqlite.worker_threads import WorkerThreads
 from pushd.backends.sqlite.writer_requests import (
     CommitResult,
     DeleteRequest,
     LogTotals,
+    PresenceRequest,
     PublishRequest,
     Request,
     RetentionRequest,
@@ -99,6 +101,9 @@ class SqliteBackend(SingleNode):
         self._commits = self._failures = 0
         self._urls = RememberedUrls()
         """Those that this process has committed, so that each is committed once."""
+        self.presence = SqlitePresence(
+            self._submit, self._refusal, bounds, reactor, self._threads.now, wall, self._position
+        )
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
         self._tick_is_done = True
@@ -109,14 +114,16 @@ class SqliteBackend(SingleNode):
         :raises BackendUnusable: when the file cannot be used; the text is a sentence.
         """
         self._events = events
-        self._totals, self._tail, reason, revocations = self._threads.open()
+        self._totals, self._tail, reason, revocations, members = self._threads.open()
         events.on_revocations(revocations)
+        self.presence.restore(members)
         self._ticking.start(_TICK_SECONDS, now=False)
         if reason is not None:
             self._set_unavailable(reason)
 
     async def stop(self) -> None:
         """Commit pending requests, stop the threads and close the file."""
+        self.presence.stop()
         if self._ticking.running:
             self._ticking.stop()
             self._is_stopping = True
@@ -165,11 +172,6 @@ class SqliteBackend(SingleNode):
         if refusal is not None:
             raise refusal
         await self._submit(RevokeRequest((revocation,), *self._time()))
-
-    revocations_age = 0.0
-
-    async def kick(self, subject: str) -> None:
-        pass  # there are no other nodes
 
     async def remember_url(self, digest: bytes, until: float) -> None:
         if self._urls.contains(digest, self._wall()):
@@ -226,6 +228,10 @@ class SqliteBackend(SingleNode):
 
     async def audience(self, channel: str) -> Audience:
         return self._events.local_audience(channel) if self._ticking.running else NOBODY
+
+    def _position(self) -> MessageId:
+        """Return the position of the newest message that was delivered."""
+        return MessageId(self._tail.epoch, self._tail.head)
 
     # Requests to the threads
 
@@ -302,7 +308,7 @@ class SqliteBackend(SingleNode):
             each.deferred.callback(value)
 
     def _deliver(self, request: Request, result: Any) -> None:
-        if isinstance(request, PublishRequest):
+        if isinstance(request, PublishRequest | PresenceRequest):
             for draft, message in zip(request.drafts, result, strict=True):
                 if isinstance(message, Message):
                     if message.is_kept:
@@ -350,6 +356,7 @@ class SqliteBackend(SingleNode):
             self._events.on_resync(MessageId(last.epoch, last.head), None)
             self._tail = Tail(totals.epoch, self._bounds.age, totals.head, totals.newest_loss, ())
             self._urls.clear()
+            self.presence.on_replaced()
         self._set_totals(totals)
         self._set_unavailable(None)
 
@@ -371,6 +378,7 @@ class SqliteBackend(SingleNode):
     def _tick(self) -> None:
         if self._tick_is_done and not self._is_stopping:
             self._tick_is_done = False
+            self.presence.save()
             self._submit(TickRequest(*self._time())).addBoth(self._ticked)
 
     def _ticked(self, result: object) -> None:

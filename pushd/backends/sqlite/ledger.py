@@ -15,7 +15,9 @@ from pushd.backends.sqlite.channel_record import ENTRY_BYTES, RECORD_BYTES, Chan
 from pushd.core.aging import AgingChannels
 from pushd.core.channel_rules import Retentions
 from pushd.core.errors import TooManyChannels
+from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
+from pushd.core.names import PRESENCE
 
 _OLDEST_ENTRIES = 64
 """The most entries of its oldest messages that a record holds."""
@@ -39,6 +41,27 @@ class NewMessage(NamedTuple):
     """When its time to live is over, in seconds of log time."""
 
 
+class _Group:
+    """The records of channels that share bounds."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.bytes = 0
+        """What their messages count towards `Bounds.total_bytes`."""
+        self.active: dict[str, ChannelRecord] = {}
+        """Records of channels with messages by name, the least recently used first."""
+        self.idle: dict[str, ChannelRecord] = {}
+        """Records of channels without messages by name, likewise; they tell which messages were lost."""
+
+    def __len__(self) -> int:
+        """Return the number of channels that were not deleted."""
+        return len(self.active) + len(self.idle)
+
+    def take(self, name: str) -> ChannelRecord | None:
+        """Remove and return a record; None if there is none."""
+        return self.active.pop(name, None) or self.idle.pop(name, None)
+
+
 class Ledger:
     """The records of all channels, and the changes that the next commit writes."""
 
@@ -58,13 +81,11 @@ class Ledger:
         :param oldest_of: returns entries of the oldest messages of a record, at most the given number, including those
             in `added`.
         """
-        self.bounds = retentions.bounds
+        self.bounds = bounds = retentions.bounds
         self.epoch = epoch
         self.head = head
         self.unknown = unknown
         self.messages = 0
-        self.bytes = 0
-        """What all kept messages count towards `Bounds.total_bytes`."""
         self.newest_loss = unknown
         """The newest sequence that any channel lost."""
         self.newest_time = 0.0
@@ -73,12 +94,11 @@ class Ledger:
         """The sequence of the newest message whose timestamp is earlier than that of its predecessor; 0 for none."""
         self.peak = 0.0
         """The latest timestamp of all messages before `turned_back`."""
-        self.active: dict[str, ChannelRecord] = {}
-        """Records of channels with messages by name, the least recently used first."""
-        self.idle: dict[str, ChannelRecord] = {}
-        """Records of channels without messages by name, likewise; they tell which messages were lost."""
+        self._users = _Group(bounds)
+        self._events = _Group(bounds.of_events)
+        """The channels of presence events."""
         self.deleted: dict[str, ChannelRecord] = {}
-        """Records of deleted channels by name, likewise."""
+        """Records of deleted channels by name, the least recently used first."""
         self.by_id: dict[int, ChannelRecord] = {}
         self.added: dict[int, NewMessage] = {}
         """Messages to insert, by sequence."""
@@ -104,12 +124,22 @@ class Ledger:
         self._last_place = 0
         for record in records:
             self._load_record(record)
-        self._over_bounds = [record for record in self.active.values() if record.exceeds_retention()]
+        self._over_bounds = [
+            record
+            for group in (self._users, self._events)
+            for record in group.active.values()
+            if record.exceeds_retention()
+        ]
 
     @property
     def channel_count(self) -> int:
-        """The number of channels that were not deleted."""
-        return len(self.active) + len(self.idle)
+        """The number of channels that were not deleted, without those of presence events."""
+        return len(self._users)
+
+    @property
+    def bytes(self) -> int:
+        """What all kept messages but presence events count towards `Bounds.total_bytes`."""
+        return self._users.bytes
 
     @property
     def memory(self) -> int:
@@ -153,14 +183,14 @@ class Ledger:
             self.added[seq] = NewMessage(message, record.id, prev, now, deadline)
             self._add_message(record, message)
         self._mark_used(record)
-        self._evict_least_recent(_MAX_EVICTIONS)
+        self._evict_least_recent(self._group_of(record.name), _MAX_EVICTIONS)
         return message
 
     # Remove
 
     def delete(self, name: str) -> int:
         """Delete a channel with all its messages; return the sequence of the deletion, or 0 if it was not known."""
-        record = self.active.pop(name, None) or self.idle.pop(name, None)
+        record = self._group_of(name).take(name)
         if record is None:
             return 0
         if record.messages:
@@ -202,12 +232,16 @@ class Ledger:
                 continue
             self.changed[record.id] = record
             self._move_if_emptied(record)
-        self._evict_least_recent(count)
+        for group in (self._users, self._events):
+            self._evict_least_recent(group, count)
 
     @property
     def exceeds_bounds(self) -> bool:
         """Whether `evict_excess` has something to evict."""
-        return bool(self._outdated or self._over_bounds) or self.bytes > self.bounds.total_bytes
+        groups = self._users, self._events
+        return bool(self._outdated or self._over_bounds) or any(
+            group.bytes > group.bounds.total_bytes for group in groups
+        )
 
     def on_rows_deleted(self, record: ChannelRecord, count: int) -> None:
         """Called when `count` rows at or below the floor were deleted."""
@@ -248,14 +282,18 @@ class Ledger:
 
     # Records
 
+    def _group_of(self, name: str) -> _Group:
+        return self._events if name.startswith(PRESENCE) else self._users
+
     def _load_record(self, record: ChannelRecord) -> None:
-        group = self.deleted if record.deleted else self.active if record.messages else self.idle
-        group[record.name] = record
+        group = self._group_of(record.name)
+        records = self.deleted if record.deleted else group.active if record.messages else group.idle
+        records[record.name] = record
         self.by_id[record.id] = record
         record.retention = self._retentions.of(record.name)
         self._change_age(record)
         self.messages += record.messages
-        self.bytes += record.cost
+        group.bytes += record.cost
         self.newest_loss = max(self.newest_loss, record.lost)
         self._last_id = max(self._last_id, record.id)
         self._last_place = max(self._last_place, record.place)
@@ -264,15 +302,15 @@ class Ledger:
 
     def _claim_record(self, name: str) -> ChannelRecord:
         """Remove the record of a channel from its group and return it; make one if there is none."""
-        known = self.active.pop(name, None) or self.idle.pop(name, None)
+        group = self._group_of(name)
+        known = group.take(name)
         if known is not None:
             return known
-        if self.channel_count >= self.bounds.channels:
-            if not self.idle:
-                raise TooManyChannels(
-                    f"too many channels: all of the {self.bounds.channels} that are accepted are in use"
-                )
-            self._drop(self.idle.pop(next(iter(self.idle))))
+        limit = group.bounds.channels
+        if len(group) >= limit:
+            if not group.idle:
+                raise TooManyChannels(f"too many channels: all of the {limit} that are accepted are in use")
+            self._drop(group.idle.pop(next(iter(group.idle))))
         record = self.deleted.pop(name, None)
         if record is None:
             self._last_id += 1
@@ -293,8 +331,9 @@ class Ledger:
 
     def _mark_used(self, record: ChannelRecord) -> None:
         """Put a record at the most recently used end of its group."""
-        group = self.active if record.messages else self.idle
-        group[record.name] = record
+        group = self._group_of(record.name)
+        records = group.active if record.messages else group.idle
+        records[record.name] = record
         self._touch(record)
 
     def _touch(self, record: ChannelRecord) -> None:
@@ -310,8 +349,9 @@ class Ledger:
         record.bytes += size
         record.cost += cost
         record.last, record.last_time = message.seq, message.time
+        group = self._group_of(record.name)
         self.messages += 1
-        self.bytes += cost
+        group.bytes += cost
         if record.has_all_entries:
             record.has_all_entries = len(record.oldest) < _OLDEST_ENTRIES
             if record.has_all_entries:
@@ -322,10 +362,10 @@ class Ledger:
                 break
             self._evict_oldest(record)
 
-    def _evict_least_recent(self, count: int) -> None:
+    def _evict_least_recent(self, group: _Group, count: int) -> None:
         """Evict at most `count` messages of the least recently used channels, until the total is within its bound."""
-        while count > 0 and self.bytes > self.bounds.total_bytes:
-            record = next(iter(self.active.values()))
+        while count > 0 and group.bytes > group.bounds.total_bytes:
+            record = next(iter(group.active.values()))
             self._evict_oldest(record)
             self.changed[record.id] = record
             self._move_if_emptied(record)
@@ -349,8 +389,9 @@ class Ledger:
         record.clear_oldest()
 
     def _move_if_emptied(self, record: ChannelRecord) -> None:
-        if not record.messages and record.name in self.active:
-            del self.active[record.name]
+        group = self._group_of(record.name)
+        if not record.messages and record.name in group.active:
+            del group.active[record.name]
             self._mark_used(record)
 
     def _record_loss(self, record: ChannelRecord, seq: int, time: float, reason: str) -> None:
@@ -362,7 +403,7 @@ class Ledger:
         record.bytes -= size
         record.cost -= cost
         self.messages -= count
-        self.bytes -= cost
+        self._group_of(record.name).bytes -= cost
 
     def _add_stale(self, record: ChannelRecord, count: int) -> None:
         if not count:

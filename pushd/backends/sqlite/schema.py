@@ -98,7 +98,21 @@ CREATE TABLE revocation (
 ) STRICT, WITHOUT ROWID;
 """
 
-_STEPS = (_TABLES, _LOSSES_AND_DEADLINES, _RUNS, _SENDERS, _URLS, _REVOCATIONS)
+_MEMBERS = """
+CREATE TABLE member (
+    channel TEXT NOT NULL,
+    id TEXT NOT NULL,
+    since REAL NOT NULL,
+    meta BLOB,
+    lease REAL,
+    last REAL,
+    lag INTEGER,
+    gone REAL,
+    PRIMARY KEY (channel, id)
+) STRICT, WITHOUT ROWID;
+"""
+
+_STEPS = (_TABLES, _LOSSES_AND_DEADLINES, _RUNS, _SENDERS, _URLS, _REVOCATIONS, _MEMBERS)
 VERSION = len(_STEPS)
 
 

@@ -24,6 +24,7 @@ from pushd.backends.sqlite.writer import Writer
 from pushd.backends.sqlite.writer_requests import LogTotals
 from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks, WriterThread
 from pushd.core.channel_rules import Retentions
+from pushd.core.presence import Row
 from pushd.core.revocations import Revocation
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class OpenedLog(NamedTuple):
     unavailable_reason: str | None
     """Why the file cannot be written now; None when it can."""
     revocations: Sequence[Revocation]
+    members: Sequence[Row]
 
 
 class WorkerThreads:
@@ -171,7 +173,7 @@ class WorkerThreads:
         now, wall = writer.db.execute("SELECT now, wall FROM log").fetchone()
         self._time = LogTime(self._reactor.seconds, now, self._wall() - wall)
         tail = Tail(totals.epoch, self._retentions.bounds.age, totals.head, totals.newest_loss, closed)
-        return OpenedLog(totals, tail, reason, writer.revocations)
+        return OpenedLog(totals, tail, reason, writer.revocations, writer.members)
 
     def _close(self, writer: Writer) -> None:
         try:

@@ -14,12 +14,14 @@ from typing import Any
 from pushd.backends.sqlite.channel_record import ChannelRecord, Entry
 from pushd.backends.sqlite.errors import Damaged
 from pushd.backends.sqlite.ledger import Ledger
+from pushd.backends.sqlite.member_rows import read_members, replace_members, write_members
 from pushd.backends.sqlite.revocation_rows import read_revocations, write_revocations
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, record_of_row, row_of_message, row_of_record
 from pushd.backends.sqlite.writer_requests import (
     CommitResult,
     DeleteRequest,
     LogTotals,
+    PresenceRequest,
     PublishRequest,
     Request,
     RequestResult,
@@ -112,6 +114,8 @@ class Writer:
         """Whether more messages have expired than this transaction removes."""
         self._ledger = self._load()
         self.revocations = read_revocations(db)
+        """Those in the file when it was opened."""
+        self.members = read_members(db)
         """Those in the file when it was opened."""
         self._urls = int(db.execute("SELECT count(*) FROM url").fetchone()[0])
         """The number of signed URLs that are remembered."""
@@ -212,7 +216,12 @@ class Writer:
     def _execute(self, request: Request) -> RequestResult:
         if request.now >= self._next_expiry and not self._has_more_expired:
             self._expire(request.now)
-        if isinstance(request, PublishRequest):
+        if isinstance(request, PresenceRequest):
+            if request.is_complete:
+                replace_members(self.db, request.rows)
+            else:
+                write_members(self.db, request.rows, request.deleted)
+        if isinstance(request, PublishRequest | PresenceRequest):
             time, now = round_timestamp(request.time), request.now
             return [self._accept(draft, time, now) for draft in request.drafts]
         if isinstance(request, RetentionRequest):

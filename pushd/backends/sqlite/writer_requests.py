@@ -6,6 +6,7 @@ from typing import NamedTuple
 from pushd.core.channel_rules import Retentions
 from pushd.core.errors import Refusal
 from pushd.core.message import Draft, Message
+from pushd.core.presence import Row
 from pushd.core.revocations import Revocation
 
 
@@ -62,7 +63,20 @@ class RetentionRequest(NamedTuple):
     now: float
 
 
-Request = PublishRequest | DeleteRequest | TickRequest | RevokeRequest | UrlRequest | RetentionRequest
+class PresenceRequest(NamedTuple):
+    """Publish events of members, and store the members. Its result is that of a `PublishRequest`."""
+
+    drafts: Sequence[Draft]
+    rows: Sequence[Row]
+    deleted: Sequence[tuple[str, str]]
+    """The channels and ids of members whose rows are deleted."""
+    is_complete: bool
+    """Whether the rows are those of all members, and replace all others."""
+    time: float
+    now: float
+
+
+Request = PublishRequest | DeleteRequest | TickRequest | RevokeRequest | UrlRequest | RetentionRequest | PresenceRequest
 RequestResult = list[Message | Refusal] | int | None
 
 

@@ -18,7 +18,7 @@ from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.commit_mark import Position
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.writer import Writer
-from pushd.backends.sqlite.writer_requests import CommitResult, LogTotals, PublishRequest, Request
+from pushd.backends.sqlite.writer_requests import CommitResult, LogTotals, PresenceRequest, PublishRequest, Request
 
 _BATCH_MESSAGES = 1000
 _BATCH_BYTES = 4 << 20
@@ -162,9 +162,12 @@ class WriterThread(Thread):
                     self._is_finishing = True
                     break
                 batch += pending
-                publishes = [each.request for each in pending if isinstance(each.request, PublishRequest)]
-                messages += sum([len(publish.drafts) for publish in publishes])
-                size += sum([publish.size for publish in publishes])
+                for each in pending:
+                    if isinstance(each.request, PublishRequest):
+                        messages += len(each.request.drafts)
+                        size += each.request.size
+                    elif isinstance(each.request, PresenceRequest):
+                        messages += len(each.request.drafts) + len(each.request.rows)
         return batch
 
     def _first_requests(self, writer: Writer) -> list[PendingRequest] | None:

@@ -8,6 +8,7 @@ other exception is a bug.
 from pushd.core.errors.access import (
     LAPSED,
     UNAUTHORIZED,
+    AccessRefused,
     Forbidden,
     NotGranted,
     TokenExpired,
@@ -23,6 +24,7 @@ from pushd.core.errors.invalid_input import (
     BadEvent,
     BadFrame,
     BadJson,
+    BadMember,
     BadParameter,
     BadRequest,
     BadSince,
@@ -39,6 +41,7 @@ from pushd.core.errors.invalid_input import (
     UnknownChannel,
     UnknownCommand,
     UnknownConnection,
+    UnknownMember,
 )
 from pushd.core.errors.limits import (
     NoPong,
@@ -47,6 +50,7 @@ from pushd.core.errors.limits import (
     TooLate,
     TooManyChannels,
     TooManyConnections,
+    TooManyMembers,
     TooManyRevocations,
     TooManySubscriptions,
     TooSlow,
@@ -74,6 +78,7 @@ from pushd.core.errors.unavailability import (
 __all__ = [
     "LAPSED",
     "UNAUTHORIZED",
+    "AccessRefused",
     "BadChannel",
     "BadCommand",
     "BadContentType",
@@ -81,6 +86,7 @@ __all__ = [
     "BadEvent",
     "BadFrame",
     "BadJson",
+    "BadMember",
     "BadParameter",
     "BadRequest",
     "BadSince",
@@ -116,6 +122,7 @@ __all__ = [
     "TooLate",
     "TooManyChannels",
     "TooManyConnections",
+    "TooManyMembers",
     "TooManyRequests",
     "TooManyRevocations",
     "TooManySubscriptions",
@@ -125,4 +132,5 @@ __all__ = [
     "UnknownChannel",
     "UnknownCommand",
     "UnknownConnection",
+    "UnknownMember",
 ]

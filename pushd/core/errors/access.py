@@ -1,9 +1,30 @@
 """Refusals of credentials, and of what a credential does not allow."""
 
+from typing import Self
+
 from pushd.core.errors.refusal import Refusal
 
 
-class Forbidden(Refusal):
+class AccessRefused(Refusal):
+    """A credential is not accepted, or does not allow what is requested. The audit log has it.
+
+    :ivar action: what was requested, if that decided; ``operate`` for an operation.
+    :ivar topic: the topic, or the operation, for which it was requested.
+    :ivar subject: the subject of a genuine credential that is not accepted any more.
+    """
+
+    def __init__(
+        self, text: str = "", action: str | None = None, topic: str | None = None, *, subject: str | None = None
+    ) -> None:
+        super().__init__(text)
+        self.action, self.topic, self.subject = action, topic, subject
+
+    def without_traceback(self) -> Self:
+        """Return a copy without the traceback."""
+        return type(self)(str(self), self.action, self.topic, subject=self.subject)
+
+
+class Forbidden(AccessRefused):
     """The peer is not allowed to do this."""
 
     code = "forbidden"
@@ -18,7 +39,7 @@ class NotGranted(Forbidden):
     challenge = 'Bearer error="insufficient_scope"'
 
 
-class TokenMissing(Refusal):
+class TokenMissing(AccessRefused):
     """The peer has no credential, and what it requests is not allowed without one."""
 
     code = "token-missing"
@@ -28,7 +49,7 @@ class TokenMissing(Refusal):
     """Without an error code, as RFC 6750, section 3.1 requires for a request without a credential."""
 
 
-class TokenInvalid(Refusal):
+class TokenInvalid(AccessRefused):
     """The credential is malformed, forged, unknown, or not accepted by this daemon."""
 
     code = "token-invalid"
@@ -37,7 +58,7 @@ class TokenInvalid(Refusal):
     challenge = 'Bearer error="invalid_token"'
 
 
-class TokenExpired(Refusal):
+class TokenExpired(AccessRefused):
     """The credential is genuine and has expired."""
 
     code = "token-expired"
@@ -47,7 +68,7 @@ class TokenExpired(Refusal):
     challenge = 'Bearer error="invalid_token"'
 
 
-class TokenRevoked(Refusal):
+class TokenRevoked(AccessRefused):
     """The credential is genuine and was revoked."""
 
     code = "token-revoked"

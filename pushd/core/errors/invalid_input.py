@@ -113,6 +113,19 @@ class UnknownConnection(Refusal):
     status = 404
 
 
+class BadMember(Refusal):
+    """The id of a member, or what describes it, is invalid."""
+
+    code = "bad-member"
+
+
+class UnknownMember(Refusal):
+    """The channel has no such member."""
+
+    code = "unknown-member"
+    status = 404
+
+
 class TooLarge(Refusal):
     """The input exceeds a limit in bytes."""
 

@@ -55,6 +55,16 @@ class RateLimited(Refusal):
         return type(self)(str(self), self.retry_after, self.state)
 
 
+class TooManyMembers(Refusal):
+    """There are as many members as ``presence.members``, or a connection has entered too many channels."""
+
+    code = "too-many-members"
+    is_limit = True
+    status = 429
+    close = 4429
+    retry_after = 60
+
+
 class TooManyRevocations(Refusal):
     """As many revocations as possible are kept already."""
 

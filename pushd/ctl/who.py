@@ -1,0 +1,81 @@
+"""`pushctl who`: the members of a channel, and what becomes of them."""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pushd.ctl.api_client import ApiClient, quote_path
+from pushd.ctl.clients import TRANSPORTS, Target
+from pushd.ctl.credential import choose_credential
+from pushd.ctl.output import escape_controls
+from pushd.ctl.reconnect import subscribe_with_reconnect
+
+_PAGE = 1000
+_CHANGES = "enter", "update", "leave"
+
+
+def add_who_options(command: ArgumentParser) -> None:
+    """Add the options of the command."""
+    command.add_argument("channel")
+    command.add_argument("--watch", action="store_true", help="then print each change as it happens")
+    command.add_argument("--json", action="store_true", help="print one line of JSON per member or change")
+
+
+def who(args: Namespace) -> int:
+    """Print the members of a channel; with ``--watch`` go on with the changes, from the cursor of the list."""
+    api = ApiClient(args.url, choose_credential(args))
+    cursor = ""
+    for page in _pages(api, args.channel):
+        cursor = cursor or page["cursor"]
+        for member in page["members"]:
+            _show("member", member, args)
+    if args.watch:
+        sys.stdout.flush()
+        _watch(api, cursor, args)
+    return 0
+
+
+def _watch(api: ApiClient, cursor: str, args: Namespace) -> None:
+    target = Target(api, ("", 0), f"$presence/{args.channel}")
+    for item in subscribe_with_reconnect(TRANSPORTS["stream"], target, cursor, _warn):
+        if item.get("type") == "gap":
+            _warn(f"gap: {item['reason']}; the list may be incomplete from here on, start again to read it")
+        elif "id" in item:
+            event = item["data"]
+            diff = {name: event[name] for name in _CHANGES} if event["action"] == "diff" else {event["action"]: [event]}
+            for action, members in diff.items():
+                for member in members:
+                    _show(action, member, args)
+            sys.stdout.flush()
+
+
+def _pages(api: ApiClient, channel: str) -> Iterator[Mapping[str, Any]]:
+    after = None
+    while True:
+        page = api.request_json("GET", f"/presence/{quote_path(channel)}", {"limit": _PAGE, "after": after})
+        yield page
+        after = page["next"]
+        if after is None:
+            return
+
+
+def _show(action: str, member: Mapping[str, Any], args: Namespace) -> None:
+    if args.json:
+        print(json.dumps({"action": action, **{key: member[key] for key in member if key != "action"}}))
+        return
+    words = [member["id"]] if action == "member" else [action, member["id"]]
+    if action == "member":
+        since = datetime.fromtimestamp(member["since"], UTC)
+        words += [str(member["connections"]), f"{since:%Y-%m-%dT%H:%M:%SZ}"]
+    if action == "leave" and member.get("reason"):
+        words.append(member["reason"])
+    if action != "leave" and member["meta"] is not None:
+        words.append(json.dumps(member["meta"], ensure_ascii=False))
+    print(escape_controls(" ".join(words)))
+
+
+def _warn(sentence: str) -> None:
+    print(f"pushctl: {escape_controls(sentence)}", file=sys.stderr, flush=True)

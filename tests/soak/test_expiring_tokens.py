@@ -1,0 +1,26 @@
+"""The soak test of expiring tokens finds lost, repeated and reordered messages; a short run finds none."""
+
+import pytest
+
+from tests.soak.expiring_tokens import Faults, compare, run
+
+
+@pytest.mark.parametrize(
+    ("shown", "faults"),
+    [
+        ([0, 1, 2, 3], Faults(0, 0, 0)),
+        ([0, 1, 3], Faults(1, 0, 0)),
+        ([0, 1, 2], Faults(1, 0, 0)),
+        ([0, 1, 1, 2, 3], Faults(0, 1, 0)),
+        ([0, 2, 1, 3], Faults(0, 0, 1)),
+        ([], Faults(4, 0, 0)),
+    ],
+)
+def test_faults_are_counted(shown: list[int], faults: Faults) -> None:
+    assert compare(shown, 4) == faults
+
+
+@pytest.mark.system
+@pytest.mark.slow
+def test_pages_receive_every_message_once_while_their_tokens_are_renewed() -> None:
+    assert run(1.2) == 0
