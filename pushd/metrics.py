@@ -110,6 +110,12 @@ class Counters:
         """Revocations that this node has learned, by what they name."""
         self.kept_revocations = 0
         """Revocations that are kept."""
+        self.callback_requests: Counter[str] = Counter()
+        """Requests to the application, by outcome."""
+        self.callback_questions: Counter[str] = Counter()
+        """Questions to the application, by how they were answered."""
+        self.callback_seconds = Durations()
+        """The time from a request to the application to its response or failure."""
         self.requests: Counter[str] = Counter()
         """Requests that were answered or refused, by outcome."""
         self.open_requests = 0
@@ -118,6 +124,11 @@ class Counters:
         """The time from publish to socket, for each slice of subscribers."""
         self.loop_delay = Durations()
         """The loop delay, measured once a second."""
+
+    def observe_callback(self, outcome: str, seconds: float) -> None:
+        """Count a request to the application; see `pushd.auth.callback_client.CallbackObserver`."""
+        self.callback_requests[outcome] += 1
+        self.callback_seconds.observe(seconds)
 
     def count_refusal(self, refusal: Refusal, peer: Peer | str) -> None:
         """Count a refusal. If a limit was exceeded, log the peer, at most once a second for each error code.
@@ -189,11 +200,19 @@ def _families(counters: Counters, usage: Usage, delivery: DeliveryMetrics) -> It
     yield _labelled("pushd_disconnects", "Subscribers disconnected by pushd.", "reason", counters.disconnects)
     yield _labelled("pushd_revoked", "Revocations that this node has learned.", "kind", counters.revocations)
     yield GaugeMetricFamily("pushd_revocations", "Revocations that are kept.", counters.kept_revocations)
+    yield from _of_callback(counters)
     yield _labelled("pushd_requests", "Requests answered or refused.", "outcome", counters.requests)
     yield GaugeMetricFamily("pushd_requests_open", "Requests that wait for their replies.", counters.open_requests)
     yield _histogram("pushd_latency_seconds", "Time from publish to socket.", counters.latency)
     yield _histogram("pushd_loop_delay_seconds", "Delay of a timer due every second.", counters.loop_delay)
     yield from _of_backend(usage)
+
+
+def _of_callback(counters: Counters) -> Iterator[Metric]:
+    yield _labelled("pushd_callback_requests", "Requests to the application.", "outcome", counters.callback_requests)
+    questions = counters.callback_questions
+    yield _labelled("pushd_callback_questions", "Questions to the application.", "answered_by", questions)
+    yield _histogram("pushd_callback_seconds", "Time of a request to the application.", counters.callback_seconds)
 
 
 def _of_backend(usage: Usage) -> Iterator[Metric]:
@@ -233,7 +252,7 @@ def _of_presence(usage: PresenceUsage) -> Iterator[Metric]:
     yield GaugeMetricFamily("pushd_members", "Members of channels.", usage.members)
     yield GaugeMetricFamily("pushd_member_channels", "Channels with members.", usage.channels)
     yield GaugeMetricFamily("pushd_members_seen", "Members that left in the last 24 hours.", usage.remembered)
-    yield _labelled("pushd_member_events", "Events of members that this node has published.", "action", usage.events)
+    yield _labelled("pushd_member_events", "Events of members that were published.", "action", usage.events)
 
 
 def _histogram(name: str, text: str, durations: Durations) -> Metric:

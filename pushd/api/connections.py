@@ -67,11 +67,11 @@ class ConnectionsResource(RenewalResource):
             require_no_subpath(request)
             if not subject:
                 raise BadParameter("sub must not be empty")
-            kicked = await self._hub.revocations.kick(request.peer, subject)
+            kicked = await self._hub.kicks.kick_subject(request.peer, subject)
             unanswered = {"unanswered": kicked.unanswered} if kicked.unanswered else {}
             return json_answer(request, {"sub": subject, "closed": kicked.closed, **unanswered})
         name = name_in_path(request)
-        self._hub.kick(request.peer, name)
+        self._hub.kicks.kick(request.peer, name)
         return json_answer(request, {"closed": name})
 
 

@@ -7,7 +7,6 @@ from pushd.http.answers import JSON, json_array
 from pushd.http.query import CURSOR_PARAMETERS, name_in_path, since_of, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
-from pushd.hub.authorization import check_topics
 from pushd.hub.hub import Hub
 from pushd.wire.json_messages import encode_message
 
@@ -28,7 +27,7 @@ class HistoryResource(HttpResource):
     async def head(self, request: Request) -> Answer:
         """Answer with the headers of GET that do not depend on the history, which is not read."""
         topics, _, _ = self._asked(request)
-        check_topics(request.peer, "history", topics)
+        await self._hub.callbacks.check_read(request.peer, topics, "history")
         request.setHeader(b"Content-Type", JSON)
         request.answer_head()
         return None

@@ -7,7 +7,7 @@ from msgspec import structs
 from pushd.core.errors import BadChannel, BadParameter, BadTtl, Forbidden, NotFound, Refusal, TooLarge
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.media_type import essence
-from pushd.core.message import Draft, draft
+from pushd.core.message import Draft, Exclusion, draft
 from pushd.core.names import REPLY, check_channel, check_publishable, is_reply
 from pushd.core.peer import Peer
 from pushd.http.answers import json_answer
@@ -17,7 +17,6 @@ from pushd.http.query import decimal, name_in_path, parameter
 from pushd.http.refusals import UnsupportedType
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
-from pushd.hub.authorization import check_topics
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
 from pushd.wire.json_messages import encode, refusal_object
@@ -37,7 +36,7 @@ _MAX_CHANNELS = 1000
 class PublishResource(HttpResource):
     """``POST``: publish. ``GET``: the status of a channel. ``DELETE``: delete a channel."""
 
-    write_parameters = frozenset({"end", "event", "keep", "ttl"})
+    write_parameters = frozenset({"end", "event", "except", "keep", "ttl"})
 
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
@@ -60,7 +59,7 @@ class PublishResource(HttpResource):
             raise BadChannel(f"a message must not go to more than {_MAX_CHANNELS} channels at once")
         drafts = self._drafts(request, list(dict.fromkeys(channels)))
         published = [channel for channel in channels if not is_reply(channel)]
-        check_topics(request.peer, "publish", published)  # all of them, before anything is stored
+        self._hub.callbacks.check_before_publish(request.peer, published)  # all of them, before anything is stored
         receipts = await self._hub.publish_all(request.peer, drafts, _key(request, name), as_whole=True)
         return _answer_receipts(request, receipts, is_list="," in name)
 
@@ -70,8 +69,20 @@ class PublishResource(HttpResource):
         content_type = type_of_data(request)
         data, event, ttl = request.body, parameter(request, b"event"), _ttl(request)
         end, keep = _flag(request, b"end") or False, _flag(request, b"keep")
+        connection = parameter(request, b"except")
+        exclude = None if connection is None else Exclusion.parse(connection)
         limits = self.context.limits
-        first = draft(channels[0], data, content_type, event, ttl, end=end, keep=keep, max_event=limits.event)
+        first = draft(
+            channels[0],
+            data,
+            content_type,
+            event,
+            ttl,
+            end=end,
+            keep=keep,
+            exclude=exclude,
+            max_event=limits.event,
+        )
         check_size(len(first.data), limits.message)
         return [first, *(structs.replace(first, channel=channel) for channel in channels[1:])]
 

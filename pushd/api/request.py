@@ -27,7 +27,7 @@ class RequestResource(HttpResource):
         request.prioritize()
         message, seconds = self._message(request), decimal(request, b"timeout")
         seconds = check_timeout(DEFAULT_SECONDS if seconds is None else seconds)
-        requests = self._hub.requests
+        requests, slot = self._hub.requests, self.context.admit_stream(request)
         request.hold(lambda: requests.forget(request))
         try:
             waiting = await requests.ask(request.peer, message, seconds, request)
@@ -35,6 +35,9 @@ class RequestResource(HttpResource):
             reply = await waiting
         except AskerLeft:
             return None
+        finally:
+            if slot is not None:
+                slot.release()
         self._check_not_revoked(request.peer)
         request.setHeader(b"Content-Type", reply.content_type.encode("latin-1"))
         sandbox(request)

@@ -112,6 +112,11 @@ class Authenticator:
         """Whether authentication is on. If it is off, everything is allowed, and tokens are ignored."""
         return not self.anonymous.is_full
 
+    @property
+    def version(self) -> object:
+        """Another object once tokens have to be verified again: after each reload, and each call of `forget`."""
+        return self._cache
+
     def reconfigure(self, verifiers: Sequence[Verifier], anonymous: Grant = NOTHING) -> None:
         """Replace the verifiers and the grant of anonymous peers; each token is verified again when it comes next."""
         self._verifiers = tuple(verifiers)
@@ -120,7 +125,7 @@ class Authenticator:
 
     def forget(self) -> None:
         """Verify each token again when it is presented next: a key may have been withdrawn."""
-        self._cache.clear()
+        self._cache = OrderedDict()
         self._cached_bytes = 0
 
     async def authenticate(self, token: str) -> Identity:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from pushd.auth.token_checks import Check, CheckFailed
 from pushd.core.grant import ACTIONS, Grant
 from pushd.core.identity import MAX_SUBJECT_BYTES, Identity
@@ -77,7 +79,8 @@ def identify(claims: Claims, rules: ClaimRules, issuer: str, expires: int, key: 
     grant = _grant(claims, rules.claims_map, subject)
     token_id = token_id if isinstance(token_id, str) else None
     issued_at = _time(claims, "iat", Check.ISSUED_AT)
-    return Identity(subject, grant, issuer, expires, token_id, grant.tags, issued_at, key)
+    text = msgspec.json.encode(claims)
+    return Identity(subject, grant, issuer, expires, token_id, grant.tags, issued_at, key, text)
 
 
 def _check_audience(value: object, audiences: frozenset[str]) -> None:

@@ -25,7 +25,7 @@ from pushd.core.channel_rules import ChannelRules
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.idempotency import IdempotencyKey
-from pushd.core.message import Draft, Message
+from pushd.core.message import Draft, Exclusion, Message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
 from pushd.core.usage import UsageReply, UsageReport
@@ -123,11 +123,20 @@ class BackendEvents(NamedTuple):
     on_kick: Callable[[str], Awaitable[int]] = _close_none
     """Called with a subject whose connections another node has asked to close; returns how many were closed, which may
     take a while."""
+    on_excluding: Callable[[Message, Exclusion], None] = _ignore
+    """Called instead of `on_message` with a message that is not delivered to one connection."""
     requests: RequestListener | None = None
     """The open requests of this node; None if it has none."""
     restore_usage: Callable[[], Awaitable[None]] = _ignore_later
     """Called when the backend may have lost what this node has reported by `report_usage`: report everything again.
     Raises a refusal when that fails; then it is called again."""
+
+    def deliver(self, message: Message, exclude: Exclusion | None) -> None:
+        """Pass an accepted message on."""
+        if exclude is None:
+            self.on_message(message)
+        else:
+            self.on_excluding(message, exclude)
 
 
 class Duplicate(NamedTuple):

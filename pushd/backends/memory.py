@@ -137,14 +137,14 @@ class MemoryBackend(SingleNode):
         if not draft.keep:
             message = transient(draft, self._log.epoch, self._log.head, self._wall())
             if self._events:
-                self._events.on_message(message)
+                self._events.deliver(message, draft.exclude)
             return message
         try:
             message = self._log.append(draft, self._wall(), self._clock.seconds())
         except Refusal as refusal:
             return refusal.without_traceback()
         if self._events:
-            self._events.on_message(message)
+            self._events.deliver(message, draft.exclude)
         return message
 
     async def _expire(self) -> None:

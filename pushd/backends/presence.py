@@ -25,9 +25,9 @@ A backend that is shared by nodes must in addition guarantee, by a lease per nod
   connections that it has: the backend counts those of its `apply` calls. What is there under an older incarnation is
   dropped. Events are published for the differences only.
 - Graces and leases end by the clock of Redis.
-- While Redis is not reached, `apply` raises `Unavailable` for `Enter`, `Update`, `Renew` and `EndLease`. A `Leave` is
-  never refused: what it means for Redis follows from the next registration. If the outcome of an `Enter` is unknown,
-  it counts as in effect, and the next registration makes it so; a `Leave` after a refused `Enter` does nothing.
+- While Redis is known to be away, `apply` raises `Unavailable` for all changes but `Leave`. Changes of connections that
+  Redis did not get are in effect, and made up for when it is reached again.
+- `TooManyMembers` is raised by what a node knew of the number a second ago.
 - With `stop`, the connections of the node are lost: their members are in grace, and may return to another node.
 """
 
@@ -35,7 +35,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from pushd.core.cursor import MessageId
-from pushd.core.errors import Unavailable
 from pushd.core.presence import Change, MemberInfo, MemberPage, Seen
 
 
@@ -56,7 +55,7 @@ class PresenceUsage(NamedTuple):
     remembered: int
     """Members that have left and were seen in the last 24 hours."""
     events: Mapping[str, int]
-    """The events that this node has published since its start, by action."""
+    """The events that were published, by action: by this node since its start, or by all nodes on one Redis."""
 
 
 class PresenceBackend(Protocol):
@@ -103,33 +102,3 @@ class PresenceBackend(Protocol):
     @property
     def usage(self) -> PresenceUsage | None:
         """The number of members; None where it is unknown."""
-
-
-class NoPresence:
-    """The presence of a backend that has no members: everything is refused."""
-
-    def reconfigure(self, grace: float, limit: int) -> None:
-        """See `PresenceBackend`, here and below."""
-
-    async def apply(self, changes: Sequence[Change]) -> None:
-        raise _not_available()
-
-    async def members(self, channel: str, after: str, limit: int) -> MemberList:
-        raise _not_available()
-
-    async def count(self, channel: str) -> int:
-        raise _not_available()
-
-    async def find(self, channel: str, id: str) -> MemberInfo | None:
-        raise _not_available()
-
-    async def seen(self, channel: str, id: str) -> Seen | None:
-        raise _not_available()
-
-    usage = None
-
-
-def _not_available() -> Unavailable:
-    refusal = Unavailable("presence is not available with the Redis backend yet")
-    refusal.retry_after = None
-    return refusal

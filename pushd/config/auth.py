@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from pushd.auth.url_signature import check_secret
+from pushd.config.callback import CallbackSettings
 from pushd.config.fields import setting
 from pushd.config.issuers import IssuerSettings
 from pushd.config.key_files import read_key_file
@@ -67,6 +68,8 @@ class AuthSettings:
     """The issuers of JSON Web Tokens."""
     url_keys: tuple[tuple[str, str], ...] = ()
     """The keys of signed URLs: the id and the file of each."""
+    callback: CallbackSettings | None = None
+    """The callback to the application, if there is one."""
     is_enabled: bool = False
     """Whether any setting of the section is set, even to its default."""
 

@@ -4,12 +4,10 @@ The fields of the class are settings as in `pushd.config.table`. They have no op
 because the names of issuers are up to the operator.
 """
 
-import ipaddress
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from pushd.auth.claims import GRANT_KEYS, ClaimRules
 from pushd.auth.jwt import FixedKeys, Issuer, KeySource
@@ -25,6 +23,7 @@ from pushd.auth.verification_keys import (
 from pushd.config.fields import parse_rows, required, setting, suggestion
 from pushd.config.key_files import read_key_file
 from pushd.config.parsers import duration, flag, nonblank_string, string_list, text
+from pushd.config.server_urls import is_protected, server_url
 
 OpenJwks = Callable[[str, str], KeySource]
 """Returns the keys of an issuer, by the name of its section, at a URL."""
@@ -58,27 +57,7 @@ def algorithms(value: object) -> tuple[str, ...]:
     return names
 
 
-def jwks_url(value: object) -> str:
-    """Return the URL of a JWK set; empty if there is none. It must not contain a password, which would be logged."""
-    url = text(value)
-    if not url:
-        return url
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError(f"{url!r} is not a URL") from None
-    if "@" in parts.netloc:
-        raise ValueError("must not contain a user name or a password")
-    if (
-        parts.scheme not in ("https", "http")
-        or not host
-        or parts.fragment
-        or not url.isascii()
-        or re.search(r"\s", url)
-    ):
-        raise ValueError(f"{url!r} is not a URL (example: https://login.example.org/jwks.json)")
-    return url
+jwks_url = server_url("https://login.example.org/jwks.json")
 
 
 def claims_map(value: object) -> tuple[tuple[str, str], ...]:
@@ -193,20 +172,8 @@ def _check_keys(key: str, settings: IssuerSettings) -> None:
         raise ValueError(f"{key}.{given[0]}: algorithm {settings.algorithms[0]} needs {needed} instead")
     if len(settings.secret_files) > 2:
         raise ValueError(f"{key}.secret_files: must name one or two files")
-    if not (settings.allow_http or _is_protected(settings.jwks_url)):
+    if not (settings.allow_http or is_protected(settings.jwks_url)):
         raise ValueError(f"{key}.jwks_url: must begin with https://, unless its host is loopback or allow_http is set")
-
-
-def _is_protected(url: str) -> bool:
-    """Return whether nobody on the network can change what is fetched from a URL."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme != "http" or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _parse_keys(content: bytes, key_id: str) -> KeySet:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pushd.config.auth import ANONYMOUS, ISSUER, URL_KEYS, read_anonymous, read_url_keys
+from pushd.config.callback import CALLBACK, read_callback
 from pushd.config.channels import read_channels
 from pushd.config.fields import suggestion
 from pushd.config.issuers import read_issuers
@@ -39,6 +40,7 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
     anonymous = _part_of_auth(file, content, ANONYMOUS, read_anonymous)
     issuers = _part_of_auth(file, content, ISSUER, read_issuers)
     url_keys = _part_of_auth(file, content, URL_KEYS, read_url_keys)
+    callback = _part_of_auth(file, content, CALLBACK, read_callback)
     places = (_of_file(file, content) if file else (), _of_environment(environ), _of_options(options))
     for where, row, raw in (given for place in places for given in place):
         try:
@@ -46,12 +48,13 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
         except ValueError as error:
             raise ConfigError(f"{where}: {error}") from error
     sections = {section: kind(**chosen[section]) for section, kind in SECTIONS.items()}
-    is_enabled = bool(chosen["auth"]) or any(part is not None for part in (anonymous, issuers, url_keys))
+    is_enabled = bool(chosen["auth"]) or any(part is not None for part in (anonymous, issuers, url_keys, callback))
     auth = replace(
         sections["auth"],
         anonymous=anonymous or NOTHING,
         issuers=issuers or (),
         url_keys=url_keys or (),
+        callback=callback,
         is_enabled=is_enabled,
     )
     sections["auth"] = auth

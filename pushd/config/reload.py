@@ -57,6 +57,7 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
         anonymous=loaded.auth.anonymous,
         issuers=loaded.auth.issuers,
         url_keys=loaded.auth.url_keys,
+        callback=loaded.auth.callback,
         is_enabled=loaded.auth.is_enabled,
     )
     config = replace(now, sources=loaded.sources, auth=auth)
@@ -76,6 +77,8 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
         applied.append("auth.issuer")
     if loaded.auth.url_keys != now.auth.url_keys:
         applied.append("auth.url_keys")
+    if loaded.auth.callback != now.auth.callback:
+        applied.append("auth.callback")
     if loaded.channels != now.channels:
         config = replace(config, channels=loaded.channels)
         applied.append("channel")

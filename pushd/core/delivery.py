@@ -131,14 +131,16 @@ MEMORY_OVERHEAD: Final = 400
 class Delivery:
     """One message with its frames, one per wire."""
 
-    __slots__ = ("_frames", "charged", "holders", "message", "order", "rank", "size")
+    __slots__ = ("_frames", "charged", "excluded", "holders", "message", "order", "rank", "size")
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message, excluded: int = 0) -> None:
         self.message = message
         self.order = message.order
         """See `Message.order`."""
         self.rank = 0
         """Its place among all messages of a reactor turn."""
+        self.excluded = excluded
+        """The number of the peer that does not receive it live; 0 if there is none."""
         self.size = message.size
         """The bytes that it counts against limits."""
         self.holders = 0

@@ -92,7 +92,6 @@ class Dispatcher:
         """The time at which the messages of this turn were accepted."""
         self._lagging: list[Subscriber] = []
         self._newest = 0
-        """The sequence of the newest message of the history that was accepted."""
         self._newest_order = 0
         """The `Delivery.order` of the newest message that was gathered."""
         self._served = 0
@@ -156,13 +155,16 @@ class Dispatcher:
         """Whether there is nothing to `run`."""
         return not (self._jobs or self._gathered)
 
-    def accept(self, message: Message) -> None:
-        """Accept a message that is in the history now, or that is only delivered."""
+    def accept(self, message: Message, excluded: Subscriber | None = None) -> None:
+        """Accept a message that is in the history now, or that is only delivered.
+
+        :param excluded: a subscriber that does not receive it.
+        """
         if message.is_kept:
             self._newest = message.seq
         if self._index.match(message.channel):
             if not message.is_mark:
-                self._gather(message)
+                self._gather(message, excluded)
             if message.end:
                 self.end_channel(message.channel, message.seq + message.is_local)
 
@@ -251,11 +253,15 @@ class Dispatcher:
         lagging, self._lagging = self._lagging, []
         return lagging
 
-    def _gather(self, message: Message) -> None:
+    def _gather(self, message: Message, excluded: Subscriber | None) -> None:
         if not self._gathered and not self._jobs:
             self._now = self._clock()
             self._served = message.seq - 1 if message.is_kept else self._newest
-        delivery = self._recent.of(message)
+        if excluded is None:
+            delivery = self._recent.of(message)
+        else:  # not shared: a forged copy of the message may exclude others
+            delivery = Delivery(message, excluded.peer.number)
+            excluded.examine_up_to(delivery.order)
         delivery.rank = message.seq * _TURN_MESSAGES + self._count
         self._newest_order = delivery.order
         self._gathered.setdefault(message.channel, []).append(delivery)

@@ -1,6 +1,8 @@
 """The identity of an authenticated peer."""
 
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final
 
 from pushd.core.grant import Grant
@@ -12,6 +14,9 @@ MAX_SUBJECT_BYTES: Final = 255
 
 STATIC: Final = "token:"
 """The prefix of the issuer of a static token; the name of the token follows."""
+
+ANONYMOUS: Final = "-"
+"""The `owner_of` connections without a credential."""
 
 QuotaKey = tuple[str | None, str | None, str | None]
 """To whom a quota applies: a subject, or an address of peers without one; before it, who vouches for them, if anybody.
@@ -38,6 +43,9 @@ class Identity:
     key: str = field(default="", repr=False)
     """The fingerprint of the key that has verified the credential; empty for a static token."""
 
+    claims: bytes = field(default=b"", repr=False, compare=False)
+    """All claims of a JSON Web Token, as JSON; empty for other credentials."""
+
     authority: str = field(init=False, repr=False, compare=False)
     """Who vouches for the subject: the issuer, or the file of static tokens, whatever the name of the token."""
     quota_key: QuotaKey | None = field(init=False, repr=False, compare=False)
@@ -52,3 +60,15 @@ class Identity:
     def is_same_as(self, other: "Identity") -> bool:
         """Return whether two credentials are of the same authority and subject, so that one may replace the other."""
         return (self.authority, self.subject) == (other.authority, other.subject)
+
+
+def owner_of(identity: Identity | None) -> str:
+    """Return a text that is equal for the connections of one authority and subject, and for all anonymous ones.
+
+    Credentials without a subject are only equal to themselves.
+    """
+    if identity is None:
+        return ANONYMOUS
+    authority, subject = identity.authority, identity.subject
+    who = f"{len(authority)} {authority} {subject}" if subject is not None else identity.issuer
+    return urlsafe_b64encode(sha256(who.encode()).digest()[:18]).decode("ascii")

@@ -8,6 +8,7 @@ from pushd.core.presence import Row, Seen
 KEPT_SECONDS: Final = 24 * 3600.0
 MAX_KEPT: Final = 100_000
 """The most members that are remembered; those that left first are forgotten first."""
+_FORGOTTEN_STEP: Final = 100
 
 
 class LastSeen:
@@ -39,8 +40,10 @@ class LastSeen:
         self._left.pop((channel, id), None)
 
     def expire(self, now: float) -> None:
-        """Forget the members that left too long ago."""
-        while self._left and self._left[first := next(iter(self._left))][0] + KEPT_SECONDS <= now:
+        """Forget members that left too long ago, at most a few: it is called with each change."""
+        for _ in range(_FORGOTTEN_STEP):
+            if not self._left or self._left[first := next(iter(self._left))][0] + KEPT_SECONDS > now:
+                break
             del self._left[first]
             self._forgotten.add(first)
 

@@ -38,10 +38,9 @@ def before_newest(channels: Sequence[Channel], covers: Callable[[str], bool], up
         if start:
             yield
         for channel in islice(channels, start, start + STEP):
-            if covers(channel.name):
-                newest = channel.newest_upto(upto)
-                if newest is not None and newest.seq <= seq:
-                    seq = newest.seq - 1
+            newest = channel.newest_upto(upto)
+            if newest is not None and newest.seq <= seq and covers(channel.name):
+                seq = newest.seq - 1
     return seq
 
 
@@ -76,7 +75,8 @@ def scan_newest(
                 return messages, seq
             seq = message.seq
             examined += 1
-            if covers(message.channel) and (channel := known(message.channel)) and channel.newest_upto(upto) is message:
+            channel = known(message.channel)
+            if channel is not None and channel.newest_upto(upto) is message and covers(message.channel):
                 messages.append(message)
                 size += message.size
         if examined < STEP:

@@ -6,7 +6,7 @@ A message is immutable, so the history and all subscribers share one object.
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple, Self
 
 import msgspec
 
@@ -22,6 +22,7 @@ JSON = "application/json"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TEXTUAL = re.compile(r"(?:text/.*|.*/(?:.*\+)?(?:json|xml)|application/(?:javascript|x-ndjson|yaml|toml))")
+_CONNECTION_ID = re.compile(r"[0-9a-f]{32}")
 _RESERVED_EVENTS = frozenset({"begin", "end", "expired", "expiring", "gap"})
 _RESERVED_PREFIX = "presence."
 """Event types of the daemon itself: an EventSource could not tell them from those of a publisher."""
@@ -52,6 +53,29 @@ def main_reason(gaps: Sequence[Gap]) -> str:
     return next((reason for reason in ("epoch", "unknown") if reason in reasons), reasons[0])
 
 
+class Exclusion(NamedTuple):
+    """A connection of the publisher of a message, to which the message is not delivered live."""
+
+    connection: str
+    """Its id; empty for the connection over which the message is published."""
+    owner: str = ""
+    """Who the publisher is, as returned by `owner_of`: each node compares it with the connection. The hub sets it."""
+
+    @classmethod
+    def parse(cls, id: str) -> Self:
+        """Return the exclusion of the connection with an id.
+
+        :raises BadParameter: when it cannot be an id.
+        """
+        if not _CONNECTION_ID.fullmatch(id):
+            raise BadParameter("except must be the id of a connection: 32 hexadecimal digits")
+        return cls(id)
+
+
+OWN_CONNECTION: Final = Exclusion("")
+"""The exclusion of the connection over which a message is published."""
+
+
 class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A validated message before it is accepted; see `draft`."""
 
@@ -68,6 +92,8 @@ class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Whether it is stored. Otherwise it is ephemeral: delivered to connected subscribers only."""
     names_keep: bool = False
     """Whether its publisher has said so. Otherwise the rules for channels may change it."""
+    exclude: Exclusion | None = None
+    """The connection to which it is not delivered live. It is never stored."""
     reply_to: str | None = None
     """The channel for the reply, if it is a request. The hub sets it."""
 
@@ -136,6 +162,7 @@ def draft(
     *,
     end: bool = False,
     keep: bool | None = None,
+    exclude: Exclusion | None = None,
     max_event: int = 255,
 ) -> Draft:
     """Validate a message to publish; the channel must have been checked.
@@ -163,7 +190,16 @@ def draft(
     else:
         kind, data, encoding = _encoded(content_type, data, end)
     return Draft(
-        channel, data, kind, encoding, event or None, ttl, end, keep=keep is not False, names_keep=keep is not None
+        channel,
+        data,
+        kind,
+        encoding,
+        event or None,
+        ttl,
+        end,
+        keep=keep is not False,
+        names_keep=keep is not None,
+        exclude=exclude,
     )
 
 

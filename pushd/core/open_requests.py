@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from pushd.core.errors import BadParameter, TooManyRequests
 from pushd.core.message import Draft
+from pushd.core.peer import Peer
 
 DEFAULT_SECONDS: Final = 10.0
 """How long a request waits for its reply."""
@@ -36,23 +37,26 @@ class AskerLeft(Exception):
 class OpenRequest:
     """A request that waits for its reply.
 
+    :param peer: who has sent it.
     :param asker: who waits; it limits how many there are.
     :param on_end: called once, with the reply, or with the refusal or `AskerLeft`.
     :param on_timeout: called when it has timed out.
     """
 
-    __slots__ = ("asker", "channel", "due", "is_announced", "nodes", "on_end", "on_timeout", "token")
+    __slots__ = ("asker", "channel", "due", "is_announced", "nodes", "on_end", "on_timeout", "peer", "token")
 
     def __init__(
         self,
         token: str,
         channel: str,
+        peer: Peer,
         asker: Hashable,
         on_end: Callable[[Draft | Exception], None],
         on_timeout: Callable[["OpenRequest"], None],
     ) -> None:
         self.token = token
         self.channel = channel
+        self.peer = peer
         self.asker = asker
         self.on_end = on_end
         self.on_timeout = on_timeout

@@ -1,11 +1,14 @@
 """The peer: who is at the other end of a connection."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from pushd.core.connection_ids import ConnectionIds
 from pushd.core.grant import FULL, Grant
 from pushd.core.identity import Identity, QuotaKey
 from pushd.core.usage import Usage
+
+NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class Peer:
@@ -19,7 +22,18 @@ class Peer:
         concerns.
     """
 
-    __slots__ = ("_ids", "address", "connected_at", "grant", "identity", "network", "number", "transport", "usage")
+    __slots__ = (
+        "_ids",
+        "address",
+        "connected_at",
+        "forwarded",
+        "grant",
+        "identity",
+        "network",
+        "number",
+        "transport",
+        "usage",
+    )
 
     def __init__(
         self,
@@ -40,6 +54,8 @@ class Peer:
         """When the peer was registered, in unix seconds."""
         self.usage: Usage | None = None
         """What its subject, or its address, uses of the quota; None when it is not a connection."""
+        self.forwarded = NO_HEADERS
+        """The headers of its HTTP request that are forwarded to the application, if it is asked about this peer."""
         self._ids: ConnectionIds | None = None
 
     def register(self, number: int, now: int, ids: ConnectionIds) -> None:

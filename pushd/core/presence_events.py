@@ -6,6 +6,7 @@ collected, and so are all those of the next second, until there is a second with
 
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 from math import inf
 from typing import Final
 
@@ -16,6 +17,8 @@ MAX_PER_SECOND: Final = 20
 _MAX_IN_DIFF: Final = 200
 """The most members in a diff; with more of them there are several, of at most 300 KiB each."""
 _SECOND: Final = 1.0
+_ENDING_STEP: Final = 1000
+"""Seconds of channels that are ended in one step, if there is nothing to send: about half a millisecond."""
 
 Find = Callable[[str, str], MemberInfo | None]
 """Returns a member of a channel; None if it is not there."""
@@ -92,20 +95,24 @@ class EventRecorder:
         return second is not None and second.waiting is not None and id in second.waiting
 
     def advance(self, now: float, find: Find) -> None:
-        """Make the diffs that are due."""
-        while self._seconds and next(iter(self._seconds.values())).end <= now:
-            channel, second = self._seconds.popitem(last=False)
+        """End seconds, and make a diff that is due: at most one message, since that of many members takes a while."""
+        for _ in range(_ENDING_STEP):
+            if not self._seconds or next(iter(self._seconds.values())).end > now:
+                return
+            channel, second = next(iter(self._seconds.items()))
             if second.waiting:
                 self._diff(channel, second.waiting, find)
+                if second.waiting:
+                    return
+            del self._seconds[channel]
             if second.number > MAX_PER_SECOND:
                 self._seconds[channel] = _Second(now + _SECOND, {})
 
     def flush(self, find: Find) -> None:
         """Make the diffs of all changes that wait."""
         for channel, second in self._seconds.items():
-            if second.waiting:
+            while second.waiting:
                 self._diff(channel, second.waiting, find)
-                second.waiting = {}
 
     def _second(self, channel: str, now: float) -> _Second:
         second = self._seconds.get(channel)
@@ -114,19 +121,19 @@ class EventRecorder:
         return second
 
     def _diff(self, channel: str, waiting: dict[str, _Waiting], find: Find) -> None:
-        """Make diffs of what the members are now. One that was there for a moment only is reported as having left,
-        because a list that was read meanwhile may have it.
+        """Make a diff of what the first members are now, and remove them. One that was there for a moment only is
+        reported as having left, because a list that was read meanwhile may have it.
         """
         changes: list[Changed] = []
-        for id, each in waiting.items():
+        for id in list(islice(waiting, _MAX_IN_DIFF)):
+            each = waiting.pop(id)
             member = find(channel, id)
             if member is None:
                 left = each.last.member._replace(connections=0)
                 changes.append(Changed("leave", left, each.last.reason or "client"))
             else:
                 changes.append(Changed("update" if each.was_in else "enter", member, None))
-        for start in range(0, len(changes), _MAX_IN_DIFF):
-            self._events.append(PresenceEvent(channel, tuple(changes[start : start + _MAX_IN_DIFF]), is_diff=True))
+        self._events.append(PresenceEvent(channel, tuple(changes), is_diff=True))
 
 
 def _collect(waiting: dict[str, _Waiting], changed: Changed) -> None:

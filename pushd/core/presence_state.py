@@ -35,6 +35,8 @@ from pushd.core.presence import (
 )
 from pushd.core.presence_events import EventRecorder
 
+_LEAVING_STEP: Final = 100
+"""Members that leave in one step: about a millisecond."""
 _HEAP_SLACK: Final = 1024
 """Deadlines of members that left which may stay in the heap, beside two for each member."""
 
@@ -153,8 +155,13 @@ class PresenceState:
                 self._end_lease(channel, id, now, time)
 
     def advance(self, now: float, time: float) -> None:
-        """Let the members leave whose time is over, and record the diffs that are due."""
-        while self._deadlines and self._deadlines[0][0] <= now:
+        """Let members leave whose time is over, and record diffs that are due: as much as takes some milliseconds.
+
+        If there is more to do, `due` is not later than `now` afterwards.
+        """
+        for _ in range(_LEAVING_STEP):
+            if not self._deadlines or self._deadlines[0][0] > now:
+                break
             deadline, channel, id = heapq.heappop(self._deadlines)
             member = self._find(channel, id)
             if member is None or member.scheduled != deadline:

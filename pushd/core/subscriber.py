@@ -132,6 +132,13 @@ class Subscriber(QueuedOutput):
         outbox, policy = self._outbox, self._policy
         return sum([outbox.put(delivery, policy) for delivery in batch.deliveries])
 
+    def examine_up_to(self, order: int) -> None:
+        """Examine live messages one by one up to an order: this subscriber is excluded from one of them."""
+        self._examined_up_to = max(self._examined_up_to, order)
+        if self._floor < order:
+            self._floor = order
+            self._set_threshold()
+
     def effort(self, batch: Batch) -> int:
         """Return the approximate cost of delivering a batch, in units of a write to a ready subscriber."""
         count = len(batch.deliveries)
@@ -219,6 +226,8 @@ class Subscriber(QueuedOutput):
 
     def _accepts(self, delivery: Delivery) -> bool:
         message = delivery.message
+        if delivery.excluded and delivery.excluded == self.peer.number:
+            return False
         if self._is_live(message):
             return True
         catch_up = self.catch_up

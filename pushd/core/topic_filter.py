@@ -30,7 +30,7 @@ _NO_ORIGINS: Final[dict[str, int]] = {}
 class TopicFilter:
     """The base class of a subscriber with its topics; `Subscriber` has the reason."""
 
-    __slots__ = ("_floor", "_lookup", "_origins", "_unsubscribed_up_to", "starts")
+    __slots__ = ("_examined_up_to", "_floor", "_lookup", "_origins", "starts")
 
     def __init__(self) -> None:
         self.starts: dict[str, int] = {}
@@ -42,8 +42,8 @@ class TopicFilter:
         """Made when patterns have to be looked up; most subscribers never need it."""
         self._origins: dict[str, int] | None = None
         """The sequences from which topics were replayed before they were live; None if they are not recorded."""
-        self._unsubscribed_up_to = 0
-        """Messages up to this sequence may be of a topic that was unsubscribed from."""
+        self._examined_up_to = 0
+        """Messages up to this order may be of a topic that was unsubscribed from, or exclude this subscriber."""
 
     def topic_of(self, channel: str) -> str | None:
         """Return the topic by which the subscriber receives a channel; None if it does not."""
@@ -130,8 +130,8 @@ class TopicFilter:
             if self._lookup is not None:
                 self._lookup.remove(topic)
         self._forget_origins(topics)
-        self._unsubscribed_up_to = max(self._unsubscribed_up_to, newest)
+        self._examined_up_to = max(self._examined_up_to, newest)
 
     def _highest_start(self) -> int:
         """Return the exact floor."""
-        return max((self._unsubscribed_up_to, *self.starts.values()))
+        return max((self._examined_up_to, *self.starts.values()))

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from websockets.datastructures import Headers
 
 Item = dict[str, Any]
-"""A message (it has ``id``), a control object (it has ``type``: begin, gap, end, ping, expiring, expired), or a refusal
-(it has ``error``), as in docs/protocol.md.
+"""A message (it has ``channel`` and no ``type``, and ``id`` unless it is ephemeral), a control object (it has ``type``:
+begin, gap, end, ping, expiring, expired), or a refusal (it has ``error``), as in docs/protocol.md.
 """
 _CONNECT_SECONDS = 30.0
 _POLL_SECONDS = 25

@@ -17,7 +17,7 @@ from pushd.ctl.doctor.probe_run import probe
 from pushd.ctl.doctor.report import format_json, format_text
 from pushd.ctl.errors import EXIT_FAILED, CtlError, RequestRefused
 from pushd.ctl.latency import format_duration
-from pushd.ctl.output import escape_controls, run_program, write_data, write_json, write_summary
+from pushd.ctl.output import escape_controls, is_message, run_program, write_data, write_json, write_summary
 from pushd.ctl.progress import Progress
 from pushd.ctl.reconnect import subscribe_with_reconnect
 from pushd.ctl.subscriber_counts import SubscriberCounts
@@ -30,7 +30,13 @@ _BUSY_SHARE = 0.9
 def publish(args: Namespace) -> int:
     """Publish one message, or each line of the input; print the message ids."""
     api = _api(args)
-    query = {"event": args.event, "ttl": args.ttl, "end": 1 if args.end else None}
+    query = {
+        "event": args.event,
+        "ttl": args.ttl,
+        "end": 1 if args.end else None,
+        "keep": 0 if args.no_keep else None,
+        "except": args.exclude,
+    }
     for body in _bodies(args):
         content_type = args.type or (_type_of_file(args.file, body) if args.file else None)
         headers = {"Content-Type": content_type} if content_type else {}
@@ -39,7 +45,7 @@ def publish(args: Namespace) -> int:
         for receipt in receipts if isinstance(receipts, list) else [receipts]:
             if "error" in receipt:
                 raise RequestRefused(f"{receipt['error']['code']}: {receipt['error']['message']}")
-            print(receipt["id"], receipt["channel"], receipt["subscribers"])
+            print(receipt["id"] or "-", receipt["channel"], receipt["subscribers"])
     return 0
 
 
@@ -48,7 +54,7 @@ def subscribe(args: Namespace) -> int:
     with_channel = "," in args.topics or "*" in args.topics
     count = 0
     for item in _items(args):
-        if "id" in item:
+        if is_message(item):
             count += 1
             if args.exec:
                 _run_program(args.exec, item)
@@ -67,7 +73,7 @@ def tap(args: Namespace) -> int:
     """Print a summary line for each message."""
     counts = SubscriberCounts(_api(args))
     for item in _items(args):
-        if "id" in item:
+        if is_message(item):
             write_summary(_stdout(), item, counts.get(item["channel"]))
         else:
             _report(item)

@@ -99,6 +99,10 @@ def build_parser() -> ArgumentParser:
     pub.add_argument("--type", help="the content type (default for --file: by its name)")
     pub.add_argument("--ttl", type=float, help="seconds to retain the message")
     pub.add_argument("--end", action="store_true", help="end the channel with this message")
+    pub.add_argument(
+        "--no-keep", action="store_true", help="only deliver it to connected subscribers, and do not keep it"
+    )
+    pub.add_argument("--except", dest="exclude", metavar="ID", help="do not deliver it to the connection with this id")
 
     sub = _command(
         subparsers,

@@ -24,8 +24,8 @@ def read_multipart(response: HTTPResponse) -> Iterator[dict[str, Any]]:
     while True:
         headers = parse_headers(response)
         yield from _control_items(headers)
-        data = response.read(int(headers["Content-Length"])) if "Pushd-Id" in headers else b""
-        if "Pushd-Id" in headers:
+        data = response.read(int(headers["Content-Length"])) if "Pushd-Channel" in headers else b""
+        if "Pushd-Channel" in headers:
             yield _message(headers, data)
         _expect(response, b"")
         line = response.readline().rstrip(b"\r\n")
@@ -56,7 +56,8 @@ def _message(headers: Message, data: bytes) -> dict[str, Any]:
         data = base64.b64decode(data)
     content_type = headers["Content-Type"]
     channel = unquote(headers["Pushd-Channel"])
-    message: dict[str, Any] = {"id": headers["Pushd-Id"], "channel": channel, "content_type": content_type}
+    id = {"id": headers["Pushd-Id"]} if "Pushd-Id" in headers else {"kept": False}
+    message: dict[str, Any] = {**id, "channel": channel, "content_type": content_type}
     if "Pushd-Event" in headers:
         message["event"] = unquote(headers["Pushd-Event"])
     media_type = content_type.partition(";")[0].strip().lower()

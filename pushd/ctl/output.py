@@ -17,6 +17,11 @@ _CONTROLS = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Characters by which a text could control a terminal or change the order of what it shows, but not tab and newline."""
 
 
+def is_message(item: Item) -> bool:
+    """Return whether an item is a message, which may be ephemeral."""
+    return "channel" in item and "type" not in item
+
+
 def message_data(message: Item) -> bytes:
     """Return the data of a message as it was published."""
     if "data_base64" in message:
@@ -45,7 +50,7 @@ def write_json(out: BinaryIO, item: Item) -> None:
 def write_summary(out: BinaryIO, message: Item, counts: str) -> None:
     """Write one line: time (UTC), channel, id, event, content type, size and subscriber counts, but not the data."""
     when = datetime.fromtimestamp(message.get("time", time.time()), UTC).strftime("%H:%M:%S.%f")[:-3]
-    fields = (message["id"], message.get("event", "-"), message["content_type"].replace(" ", ""))
+    fields = (message.get("id", "-"), message.get("event", "-"), message["content_type"].replace(" ", ""))
     _write_line(out, f"{when} {message['channel']} {' '.join(fields)} {len(message_data(message))} B {counts}".encode())
 
 

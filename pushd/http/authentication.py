@@ -1,5 +1,6 @@
 """The credentials of requests: where a token may stand (RFC 6750, section 2), and signed URLs."""
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -7,12 +8,16 @@ from pushd.auth.signed_urls import SignedUrls
 from pushd.auth.url_signature import SIGNATURE
 from pushd.core.errors import BadRequest
 from pushd.core.identity import Identity
+from pushd.core.peer import NO_HEADERS
+from pushd.http.origins import is_own_page
 from pushd.http.query import parameter
 from pushd.http.request import Request
 
 _SCHEME: Final = b"bearer"
 _SUBPROTOCOL: Final = b"bearer."
 """The prefix of the entry with the token in ``Sec-WebSocket-Protocol``, where browsers cannot send other headers."""
+_AMBIENT: Final = ("cookie", "authorization")
+"""The headers that browsers add to requests of any page."""
 TOKEN_PARAMETER: Final = "token"
 """The parameter of the query with a token, if it is accepted there."""
 
@@ -74,6 +79,21 @@ async def identity_of_url(request: Request, signed_urls: SignedUrls, carriers: C
         raise BadRequest("request for a signed URL must not have another credential")
     path = b"/" + b"/".join([*request.prepath, *request.postpath])
     return await signed_urls.authenticate(request.method, path, request.args)
+
+
+def forwarded_headers(request: Request, names: Iterable[str], allow_origins: Collection[str]) -> Mapping[str, str]:
+    """Return the headers of a request that have these names, by the names as they are given.
+
+    Those that browsers add for the user are left out when a page of a foreign origin may have sent the request.
+    """
+    origin, site = request.getHeader(b"origin"), request.getHeader(b"sec-fetch-site")
+    if origin is None:
+        is_foreign = site not in (None, b"same-origin", b"none")
+    else:
+        is_foreign = not is_own_page(origin, site, request.getHeader(b"host"), allow_origins)
+    wanted = [name for name in names if not (is_foreign and name.lower() in _AMBIENT)]
+    found = ((name, request.getHeader(name.lower().encode("ascii"))) for name in wanted)
+    return {name: value.decode("latin-1") for name, value in found if value is not None} or NO_HEADERS
 
 
 def _of_header(authorization: bytes) -> list[str]:

@@ -49,6 +49,15 @@ def is_cross_site(fetch_site: bytes | None) -> bool:
     return fetch_site is not None and b"cross-site" in fetch_site.lower()
 
 
+def is_own_page(origin: bytes, fetch_site: bytes | None, host: bytes | None, allow_origins: Collection[str]) -> bool:
+    """Return whether an ``Origin`` is that of the host, or of one that is named: ``*`` names none.
+
+    Only the browser knows the scheme of the daemon behind a proxy.
+    """
+    is_same = is_same_origin(origin, host or b"") and not is_cross_site(fetch_site)
+    return is_same or origin.decode("latin-1") in allow_origins
+
+
 def embedding_headers(allow_origins: Collection[str]) -> bytes:
     """Return the header lines that keep pages of other origins from embedding answers (WHATWG Fetch, section 3.7;
     Content Security Policy Level 3, section 6.4.2).

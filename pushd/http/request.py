@@ -290,7 +290,7 @@ class Request:
 
         :param date: the header lines that all answers of this second share.
         """
-        if self.peer.identity is not None:
+        if self.peer.identity is not None or self.peer.forwarded:
             self._out[b"Cache-Control"] = b"private, " + self._out[b"Cache-Control"]
         lines = [b"%b: %b\r\n" % header for header in self._out.items()]
         return b"".join((_STATUS_LINES[self.code], date, *lines, b"\r\n"))

@@ -18,14 +18,15 @@ from pushd.core.grant import FULL, NOTHING
 from pushd.core.identity import Identity
 from pushd.core.peer import Peer
 from pushd.http.access_log import AccessLog
-from pushd.http.authentication import TOKEN_PARAMETER, Carriers, identity_of_url, is_signed
+from pushd.http.authentication import TOKEN_PARAMETER, Carriers, forwarded_headers, identity_of_url, is_signed
 from pushd.http.errors import render_refusal
 from pushd.http.limits import HttpLimits
-from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_same_origin
+from pushd.http.origins import embedding_headers, is_cross_site, is_known_host, is_own_page, is_same_origin
 from pushd.http.query import check_parameters
 from pushd.http.refusals import MethodNotAllowed
 from pushd.http.repeated_refusals import RepeatedRefusals
 from pushd.http.request import Request
+from pushd.hub.callbacks import CallbackChecks
 from pushd.metrics import Counters
 from pushd.net.addresses import Network, forwarded_host, host_of, is_in_networks
 from pushd.net.admission import Admission, Slot, network_of
@@ -69,6 +70,8 @@ class HttpContext:
     signed_urls: SignedUrls | None = None
     """Verifies signed URLs; None or without keys: they are not accepted."""
     repeated_refusals: RepeatedRefusals = field(default_factory=RepeatedRefusals)
+    callbacks: CallbackChecks | None = None
+    """Asks the application about peers; None in tests that have no hub."""
 
     def reconfigure(self, other: "HttpContext") -> None:
         """Apply the settings of another context."""
@@ -98,6 +101,7 @@ class HttpContext:
         """
         before, client = request.peer, self.client_of(request)
         peer = request.peer = Peer(transport, client, before.grant, before.identity, network_of(client))
+        peer.forwarded = before.forwarded
         return peer
 
     def requester(self, request: Request, transport: str = "http") -> Peer:
@@ -127,6 +131,28 @@ class HttpContext:
         grant = self.authenticator.anonymous if identity is None else identity.grant
         return Peer("http", client, grant, identity, network)
 
+    @property
+    def asks_application(self) -> bool:
+        """Whether the application is asked about peers."""
+        return self.callbacks is not None and self.callbacks.application.forward_headers is not None
+
+    async def ask_application(self, request: Request, transport: str, *, is_asked_later: bool) -> None:
+        """Ask the application about the peer of an authenticated request, and set what it may do.
+
+        :param transport: what the request is for, as it is sent to the application.
+        :param is_asked_later: whether a peer without a credential is asked about at its first command; see `UNASKED`.
+        :raises Refusal: when the application refuses it or does not answer, or its credential is not accepted any more.
+        """
+        version = self.authenticator.version
+        while (callbacks := self.callbacks) is not None:
+            peer, names = request.peer, callbacks.application.forward_headers or ()
+            peer.transport, peer.forwarded = transport, forwarded_headers(request, names, self.allow_origins)
+            await callbacks.connect_request(peer, is_asked_later=is_asked_later)
+            if version is self.authenticator.version:
+                return
+            version = self.authenticator.version  # a reload may have changed the grant of the credential meanwhile
+            request.peer = await self.authenticate(request)
+
     async def _identity_of(self, request: Request) -> Identity | None:
         """Return the identity of a request; None if it has no credential."""
         if self.signed_urls is not None and self.signed_urls.keys and is_signed(request):
@@ -149,12 +175,10 @@ class HttpContext:
         """Check that no page of a foreign origin made the browser send a cookie."""
         origin, site = request.getHeader(b"origin"), request.getHeader(b"sec-fetch-site")
         is_reading = request.method in _SAFE and not request.is_handshake
-        if origin is not None:
-            # Only the browser knows the scheme of the daemon behind a proxy.
-            is_same = is_same_origin(origin, request.getHeader(b"host") or b"") and not is_cross_site(site)
-            is_own = is_same or self._is_named(origin)
-        else:
+        if origin is None:
             is_own = is_reading and site in (b"same-origin", b"none")
+        else:
+            is_own = is_own_page(origin, site, request.getHeader(b"host"), self.allow_origins)
         if not is_own:
             raise Forbidden("cookie must come from a page of the same origin, or of one that http.allow_origins names")
 
@@ -170,7 +194,7 @@ class HttpContext:
         if origin is not None and self._is_allowed(origin):
             request.setHeader(b"Access-Control-Allow-Origin", origin)
             request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED_HEADERS)
-            if self.allow_credentials and self._is_named(origin):
+            if self.allow_credentials and origin.decode("latin-1") in self.allow_origins:
                 request.setHeader(b"Access-Control-Allow-Credentials", b"true")
 
     def embedding_headers(self) -> bytes:
@@ -196,9 +220,6 @@ class HttpContext:
     def serves_host(self, authority: bytes) -> bool:
         """Return whether loopback listeners serve a host; see `is_known_host`."""
         return is_known_host(authority, self.hosts)
-
-    def _is_named(self, origin: bytes) -> bool:
-        return origin.decode("latin-1") in self.allow_origins
 
     def _is_allowed(self, origin: bytes) -> bool:
         return bool(self.allow_origins & {origin.decode("latin-1"), "*"})
@@ -231,6 +252,8 @@ class HttpResource(Resource):
 
     isLeaf = True
     log = Logger()
+    transport_name = "http"
+    """The transport of its requests."""
     parameters: ClassVar[frozenset[str] | None] = frozenset()
     """The parameters of GET and HEAD. Others are refused if they look like one of them. None: all are accepted."""
     needs_revocations: ClassVar[bool] = True
@@ -243,6 +266,16 @@ class HttpResource(Resource):
     def __init__(self, context: HttpContext) -> None:
         super().__init__()
         self.context = context
+
+    def transport_of(self, request: Request) -> str:
+        """Return the transport of a request, as it is sent to the application."""
+        return self.transport_name
+
+    def is_asked_later(self, request: Request) -> bool:
+        """Return whether a peer without a credential may still authenticate by a command; see
+        `HttpContext.authenticate`.
+        """
+        return False
 
     def max_body(self, request: Request) -> int:
         """Return the most bytes of the body of a request. It is called before the body is read."""
@@ -296,7 +329,12 @@ class HttpResource(Resource):
     async def _authenticate(self, request: Request) -> bool:
         """Authenticate a request; return whether its client still waits for the answer."""
         if not self.is_open:
-            request.peer = await self.context.authenticate(request, needs_revocations=self.needs_revocations)
+            context, needs_revocations = self.context, self.needs_revocations
+            request.peer = await context.authenticate(request, needs_revocations=needs_revocations)
+            # A token is enough to find out why the application fails.
+            if context.asks_application and (needs_revocations or request.peer.identity is None):
+                is_asked_later = self.is_asked_later(request)
+                await context.ask_application(request, self.transport_of(request), is_asked_later=is_asked_later)
         return not request.is_disconnected
 
     def _check_not_revoked(self, peer: Peer) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 
+from pushd.core.answered_grant import AnonymousGrant
 from pushd.core.cursor import Now, Since
 from pushd.core.errors import NotGranted, Refusal, TokenMissing
 from pushd.core.grant import Action, Operation
@@ -15,14 +16,14 @@ def check_topics(peer: Peer, action: Action, topics: Iterable[str]) -> None:
     """Check an action on topics.
 
     :raises NotGranted: when it is not allowed on one of them; the text names the first.
-    :raises TokenMissing: instead, when the peer has no credential.
+    :raises TokenMissing: instead, when the peer has no credential, and the application has not answered its grant.
     """
     grant = peer.grant
     if grant.is_full:
         return
     for topic in topics:
         if not grant.may(action, topic):
-            check_authenticated(peer, f"action {action} on topic {topic}", action, topic)
+            _check_answered(peer, f"action {action} on topic {topic}", action, topic)
             grant.check(action, topic)
 
 
@@ -31,9 +32,13 @@ def check_subscribe(peer: Peer, topics: Sequence[str], since: Since) -> None:
 
     :raises NotGranted: when it is not allowed on one of the topics; the text names the first.
     """
-    check_topics(peer, "subscribe", topics)
-    if not isinstance(since, Now):
-        check_topics(peer, "history", topics)
+    for action in actions_of(since):
+        check_topics(peer, action, topics)
+
+
+def actions_of(since: Since) -> tuple[Action, ...]:
+    """Return the actions of a subscription; one with a cursor reads the history, too."""
+    return ("subscribe",) if isinstance(since, Now) else ("subscribe", "history")
 
 
 def check_operation(peer: Peer, operation: Operation) -> None:
@@ -43,7 +48,7 @@ def check_operation(peer: Peer, operation: Operation) -> None:
     :raises TokenMissing: instead, when the peer has no credential.
     """
     if not peer.grant.may_operate(operation):
-        check_authenticated(peer, f"operation {operation}", "operate", operation)
+        _check_answered(peer, f"operation {operation}", "operate", operation)
         raise NotGranted(f"operation {operation} is not granted", "operate", operation)
 
 
@@ -115,7 +120,7 @@ def _renew(subscriber: Subscriber, renew: Callable[[Peer], None]) -> None:
     if peer.needs_credential and not had_time:
         raise TokenMissing("nothing is allowed any more without a token")
     for topic, refusal in lost_topics(subscriber).items():
-        check_authenticated(peer, f"topic {topic}", refusal.action, topic)
+        _check_answered(peer, f"topic {topic}", refusal.action, topic)
         raise refusal
 
 
@@ -137,3 +142,11 @@ def check_authenticated(peer: Peer, what: str, action: str | None = None, topic:
     """
     if peer.identity is None and peer.grant.subject is None and not peer.grant.is_full:
         raise TokenMissing(f"{what} needs a token", action, topic)
+
+
+def _check_answered(peer: Peer, what: str, action: str | None, topic: str | None) -> None:
+    """Check that a peer has a credential, as `check_authenticated` does, or that the application has answered its
+    grant: a token would not help it then.
+    """
+    if not isinstance(peer.grant, AnonymousGrant):
+        check_authenticated(peer, what, action, topic)

@@ -11,11 +11,12 @@ from pushd.backends.interface import Audience, BackendEvents
 from pushd.core.cursor import MessageId
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import TooSlow, Unavailable
-from pushd.core.message import Gap, Message
+from pushd.core.message import Exclusion, Gap, Message
 from pushd.core.outbox import Policy
 from pushd.core.register import Register
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
+from pushd.hub.exclusions import Exclusions
 from pushd.hub.scheduling import FanOutScheduler
 from pushd.metrics import Counters
 
@@ -42,6 +43,7 @@ class BackendListener:
     ) -> None:
         self._dispatcher = dispatcher
         self._register = register
+        self._exclusions = Exclusions(register)
         self._scheduler = scheduler
         self._counters = counters
         self._disconnect = disconnect
@@ -58,11 +60,17 @@ class BackendListener:
             self.on_lost,
             self.audience,
             lambda: self._dispatcher.is_behind,
+            on_excluding=self.on_excluding,
         )
 
     def on_message(self, message: Message) -> None:
         """Fan a message out in the next reactor turn."""
         self._dispatcher.accept(message)
+        self._scheduler.schedule()
+
+    def on_excluding(self, message: Message, exclude: Exclusion) -> None:
+        """Fan a message out to all but a connection of its publisher, if that is at this node."""
+        self._dispatcher.accept(message, self._exclusions.find(exclude))
         self._scheduler.schedule()
 
     def on_deleted(self, channel: str) -> None:

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from pushd.audit.log import AuditLog
 from pushd.auth.claims import LEEWAY
 from pushd.core.errors import Forbidden, NotGranted, Refusal, TokenExpired, TokenMissing, UnknownConnection
+from pushd.core.grant import Grant
 from pushd.core.identity import Identity
 from pushd.core.peer import Peer
 from pushd.core.schedule import Schedule
@@ -86,19 +87,21 @@ class Credentials:
         """Stop watching a peer, if it is watched."""
         self._schedule.discard(subscriber)
 
-    def accept(self, subscriber: Subscriber, identity: Identity) -> Mapping[str, NotGranted]:
+    def accept(
+        self, subscriber: Subscriber, identity: Identity, grant: Grant | None = None
+    ) -> Mapping[str, NotGranted]:
         """Replace the credential of a peer, and unsubscribe from the topics that the new one does not cover.
 
+        :param grant: what the peer may do from now on, if that is only a part of what the grant of the identity allows.
         :return: these topics, each with its refusal.
         :raises Forbidden: when the new one is of another issuer or subject.
         :raises TooManyConnections: when the quota of its subject allows no more connections.
         :raises TooManySubscriptions: when it does not allow the topics of this connection.
         """
         peer = subscriber.peer
-        if peer.identity is not None and not peer.identity.is_same_as(identity):
-            raise Forbidden("token must have the issuer and the subject of the first one of this connection")
+        check_same_subject(peer, identity)
         before = peer.grant, peer.identity
-        peer.grant, peer.identity = identity.grant, identity
+        peer.grant, peer.identity = identity.grant if grant is None else grant, identity
         lost, topics = lost_topics(subscriber), len(subscriber.starts)
         try:
             self._quotas.move(peer, topics, topics - len(lost))
@@ -111,6 +114,18 @@ class Credentials:
         if before[1] is not None:
             self._audit.renewed(peer, identity)
         return lost
+
+    def answer(self, peer: Peer, grant: Grant) -> None:
+        """Set what a peer without a credential may do, as the application has answered.
+
+        :raises TooManyConnections: when that has a quota, and its address has more connections; nothing changes.
+        """
+        before, peer.grant = peer.grant, grant
+        try:
+            self._quotas.check(peer)
+        except Refusal:
+            peer.grant = before
+            raise
 
     def renew(self, peer: Peer, subscriber: Subscriber | None) -> Mapping[str, NotGranted]:
         """Replace the credential of a connection by that of another request, as `accept` does.
@@ -130,7 +145,7 @@ class Credentials:
             or not subscriber.peer.identity.is_same_as(peer.identity)
         ):
             raise UnknownConnection("there is no such connection of the subject of this token at this node")
-        lost = self.accept(subscriber, peer.identity)
+        lost = self.accept(subscriber, peer.identity, peer.grant)
         if lost and not subscriber.starts:
             self._disconnect(subscriber, next(iter(lost.values())))
         return lost
@@ -184,3 +199,12 @@ class Credentials:
 
     def _on_error(self, failure: Failure) -> None:
         self.log.failure("Checking the credentials of connections failed", failure)
+
+
+def check_same_subject(peer: Peer, identity: Identity) -> None:
+    """Check that a credential may replace that of a peer.
+
+    :raises Forbidden: when it is of another issuer or subject.
+    """
+    if peer.identity is not None and not peer.identity.is_same_as(identity):
+        raise Forbidden("token must have the issuer and the subject of the first one of this connection")

@@ -24,12 +24,10 @@ from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import (
     BadParameter,
-    Kicked,
     NotGranted,
     Refusal,
     Stopping,
     UnknownChannel,
-    UnknownConnection,
 )
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import IdempotencyKey
@@ -38,11 +36,13 @@ from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.hub.authorization import check_authenticated, check_operation, check_subscribe, check_topics
+from pushd.hub.authorization import actions_of, check_authenticated, check_operation, check_subscribe, check_topics
 from pushd.hub.backend_listener import BackendListener
+from pushd.hub.callbacks import CallbackChecks
 from pushd.hub.channel_settings import ChannelSettings
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
+from pushd.hub.kicks import Kicks
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.presence import Presence
 from pushd.hub.publishing import Publisher, Receipt
@@ -102,22 +102,27 @@ class Hub:
         self._relief = MemoryRelief(self.budget, self.dispatcher, clock, self._register.all, self.disconnect)
         self.budget.on_exceeded = self._relief.schedule
         self._scheduler = FanOutScheduler(self.dispatcher, clock, counters, self.disconnect, self._relief.relieve)
-        self._quotas = Quotas()
+        quotas = self._quotas = Quotas()
         self.audit = audit = AuditLog(clock, wall)
         """The audit log, which is off until it is opened."""
         counters.on_access_refused = audit.refused
-        self.shared_quotas = SharedQuotas(backend, clock, self._quotas, self.disconnect)
+        self.shared_quotas = SharedQuotas(backend, clock, quotas, self.disconnect)
         """The quotas over all nodes."""
-        self._subscriptions = Subscriptions(
-            backend, self.dispatcher, clock, self.budget, self._quotas, max_subscriptions
+        self._subscriptions = Subscriptions(backend, self.dispatcher, clock, self.budget, quotas, max_subscriptions)
+        self.revocations = RevocationControl(
+            backend, self._register.all, self.disconnect, turns, counters, audit, self._wall
         )
+        self.callbacks = CallbackChecks(self.revocations)
+        """The checks by the application."""
         settings = self.channel_settings = ChannelSettings(backend, rules)
         """The rules for channels."""
-        self._publisher = Publisher(backend, clock, counters, self.dispatcher, messages_per_second, settings)
+        self._publisher = Publisher(
+            backend, clock, counters, self.dispatcher, self._register, messages_per_second, self.callbacks, settings
+        )
         self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
         """The members of channels."""
         self.credentials = Credentials(
-            clock, wall, turns, self._quotas, audit, self.disconnect, self.unsubscribe, self.presence.on_grant_changed
+            clock, wall, turns, quotas, audit, self.disconnect, self.unsubscribe, self.presence.on_grant_changed
         )
         """The credentials of open connections."""
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
@@ -125,10 +130,8 @@ class Hub:
         self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
         """Requests and replies."""
         self._publisher.reply = self.requests.reply
-        self._subscriptions.on_left = self.requests.topics_left
-        self.revocations = RevocationControl(
-            backend, self._register.all, self.disconnect, turns, counters, audit, self._wall
-        )
+        self._subscriptions.on_left = self.requests.departures.topics_left
+        self.kicks = Kicks(backend, self._register, self.disconnect, turns, audit)
         self._listener = BackendListener(
             self.dispatcher,
             self._register,
@@ -146,13 +149,8 @@ class Hub:
 
         :raises BackendUnusable: when the daemon must not start.
         """
-        revocations = self.revocations
-        events = self._listener.events()._replace(
-            on_revocations=revocations.on_revocations,
-            revocations=revocations.known,
-            on_kick=revocations.on_kick,
-            requests=self.requests,
-            restore_usage=self.shared_quotas.restore,
+        events = self.revocations.callbacks(self._listener.events())._replace(
+            on_kick=self.kicks.on_kick, restore_usage=self.shared_quotas.restore, requests=self.requests
         )
         self.channel_settings.start()
         await self._backend.start(events)
@@ -241,15 +239,14 @@ class Hub:
     def add(self, subscriber: Subscriber) -> None:
         """Register the subscriber of a new connection: its peer gets an id.
 
-        :raises TooManyConnections: when the quota of the peer allows no more connections. If it is found out later,
-            because other nodes have to be asked, the connection is closed; `subscribe` waits for that.
+        :raises TooManyConnections: when the quota of the peer allows no more. If the quota over all nodes does not, the
+            connection is closed with it later; `subscribe` waits for that.
         """
         self._quotas.add(subscriber.peer)
         self._register.add(subscriber, self._wall())
         if subscriber.peer.identity is not None:
             self.credentials.watch(subscriber)
-        if subscriber.peer.grant.quota is not UNLIMITED:
-            self.shared_quotas.claim_connection(subscriber)
+        self.shared_quotas.claim_connection(subscriber)
 
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since = NOW) -> StartPosition:
         """Subscribe to topics. Nothing is sent before `replay_and_go_live`, so that the caller can answer first.
@@ -261,7 +258,10 @@ class Hub:
         :raises Unavailable: when the backend cannot open the topics.
         :raises SubscriberClosed: when the subscriber is closed, or was closed meanwhile; nothing is subscribed then.
         """
-        check_subscribe(subscriber.peer, topics, since)
+        if self.callbacks.application.asks_subscribe:
+            await self.callbacks.check_subscription(subscriber, topics, since)
+        else:
+            check_subscribe(subscriber.peer, topics, since)
         self.channel_settings.choose_policy(subscriber, topics)
         if subscriber.peer.grant.quota is not UNLIMITED:
             await self.shared_quotas.claim_topics(subscriber, topics)
@@ -277,7 +277,8 @@ class Hub:
         """
         if not topics:
             check_authenticated(peer, "the cursor of all topics")
-        check_topics(peer, "subscribe", topics)
+        if topics:
+            await self.callbacks.check_read(peer, topics, "subscribe")
         return (await self._backend.open((), NOW)).position
 
     async def start_position(self, peer: Peer, topics: Sequence[str], since: Since) -> StartPosition:
@@ -286,7 +287,7 @@ class Hub:
         :raises NotGranted: when the peer may not subscribe to one of the topics.
         :raises Unavailable: when the backend cannot open the topics.
         """
-        check_subscribe(peer, topics, since)
+        await self.callbacks.check_read(peer, topics, *actions_of(since))
         return await self._backend.open(topics, since)
 
     async def replay_and_go_live(
@@ -337,24 +338,11 @@ class Hub:
     async def renew_grants(self, renew: Callable[[Peer], None]) -> None:
         """Renew the grants of all peers; see `Credentials.renew_all`."""
         await self.credentials.renew_all(list(self._register.all()), renew)
+        await self.requests.renew(renew)
 
     def renew_credential(self, peer: Peer, id: str) -> Mapping[str, NotGranted]:
         """Replace the credential of a connection; see `Credentials.renew`."""
         return self.credentials.renew(peer, self._register.find(id))
-
-    def kick(self, peer: Peer, id: str) -> None:
-        """Close a connection.
-
-        :raises NotGranted: when the peer may not.
-        :raises UnknownConnection: when there is no such connection at this node.
-        """
-        check_operation(peer, "kick")
-        subscriber = self._register.find(id)
-        if subscriber is None:
-            raise UnknownConnection("there is no such connection at this node; /connections lists them")
-        self.log.info("{peer}: connection closed by an operator", peer=subscriber.peer)
-        self.audit.kicked(peer, subscriber.peer)
-        self.disconnect(subscriber, Kicked("an operator closed this connection"))
 
     # Queries
 
@@ -382,7 +370,7 @@ class Hub:
         :raises NotGranted: when the peer may not read the history of one of the topics.
         :raises NoRoom: when the response may be large, and the memory limit for queued data is exceeded.
         """
-        check_topics(peer, "history", topics)
+        await self.callbacks.check_read(peer, topics, "history")
         return await self._queries.history(topics, since, limit, size)
 
     async def in_slices(self, encode: Callable[[Message], bytes], messages: Sequence[Message]) -> list[bytes]:
@@ -403,7 +391,7 @@ class Hub:
         :raises NotGranted: when the peer may not subscribe to it, whether it exists or not.
         :raises UnknownChannel: when nothing was published to it, and there is no subscriber to it.
         """
-        check_topics(peer, "subscribe", (channel,))
+        await self.callbacks.check_read(peer, (channel,), "subscribe")
         return await self._queries.status(channel)
 
     async def channels(self, peer: Peer, prefix: str, after: str, limit: int) -> list[str]:

@@ -12,14 +12,25 @@ from twisted.internet.task import deferLater
 
 from pushd.backends.interface import Backend, Duplicate
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import BadParameter, IdempotencyMismatch, NoRequest, NotGranted, Refusal, TokenMissing
+from pushd.core.errors import (
+    BadParameter,
+    CallbackUnavailable,
+    IdempotencyMismatch,
+    NoRequest,
+    NotGranted,
+    Refusal,
+    TokenMissing,
+)
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import MISMATCH, IdempotencyCache, IdempotencyKey
 from pushd.core.message import Draft
 from pushd.core.names import is_reply
 from pushd.core.peer import Peer
+from pushd.core.register import Register
 from pushd.hub.authorization import check_topics, granted
+from pushd.hub.callbacks import CallbackChecks, Decided
 from pushd.hub.channel_settings import ChannelSettings
+from pushd.hub.exclusions import Exclusions
 from pushd.hub.rates import PublishRates, total
 from pushd.hub.shared_rates import SharedRates
 from pushd.metrics import Counters
@@ -32,6 +43,10 @@ _SLICE_BYTES = 2 << 20
 evict thousands of small ones."""
 _JUDGED = 1000
 """Remembered receipts whose channels are checked in one reactor turn: a few milliseconds."""
+
+
+_UNDECIDED = NotGranted, TokenMissing, CallbackUnavailable
+"""Refusals of messages that may be accepted when they are repeated."""
 
 
 class Receipt(NamedTuple):
@@ -73,7 +88,9 @@ class Publisher:
     """Publishes to the backend.
 
     :param dispatcher: finds the subscribers of a channel at this node.
+    :param register: finds the connections that are excluded.
     :param messages_per_second: how many messages an address may publish in a second; None: any number.
+    :param callbacks: the checks by the application.
     """
 
     def __init__(
@@ -82,7 +99,9 @@ class Publisher:
         clock: IReactorTime,
         counters: Counters,
         dispatcher: Dispatcher,
+        register: Register,
         messages_per_second: int | None,
+        callbacks: CallbackChecks,
         channel_settings: ChannelSettings,
     ) -> None:
         self._backend = backend
@@ -90,8 +109,10 @@ class Publisher:
         self._counters = counters
         self._dispatcher = dispatcher
         self.rates = PublishRates(clock.seconds, SharedRates(backend, clock), messages_per_second)
+        self.callbacks = callbacks
         self._channel_settings = channel_settings
         self._subscribers_of = dispatcher.subscribers_of
+        self._exclusions = Exclusions(register)
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
         self._keys = _KeyLocks()
         self.reply: Callable[[Peer, Draft], Awaitable[Receipt]] = _no_requests
@@ -102,6 +123,8 @@ class Publisher:
         draft = self.admit(peer, draft)
         if draft.channel[0] == "$" and is_reply(draft.channel):
             return await self.reply(peer, draft)
+        if self.callbacks.application.asks_publish:
+            await self.callbacks.check_publish(peer, (draft.channel,))
         (receipt,) = await self._publish(peer, [draft])
         if isinstance(receipt, Refusal):
             raise receipt
@@ -110,17 +133,31 @@ class Publisher:
     def admit(self, peer: Peer, draft: Draft) -> Draft:
         """Return a message with its sender, counted in the rates of the peer; for a reply `reply` checks the grant.
 
+        The application is not asked yet.
+
         :raises NotGranted: when the peer may not publish it.
         :raises RateLimited: when it exceeds a rate.
         """
         if draft.channel[0] != "$" or not is_reply(draft.channel):
-            check_topics(peer, "publish", (draft.channel,))
+            self.check_grant(peer, draft.channel)
+        if draft.exclude is not None:
+            draft = self._exclusions.checked(peer, draft)
         grant = peer.grant
         if peer.network is not None or grant.quota is not UNLIMITED:
             self.rates.take(peer, 1, len(draft.data))
         if (subject := grant.subject) is not None:
             draft = structs.replace(draft, sender=subject)
         return draft
+
+    def check_grant(self, peer: Peer, channel: str) -> None:
+        """Check the grant of a publisher, as far as an answer of the application cannot replace it.
+
+        :raises NotGranted: when it may not publish to the channel.
+        """
+        if self.callbacks.application.asks_publish:
+            self.callbacks.check_before_publish(peer, (channel,))
+        else:
+            check_topics(peer, "publish", (channel,))
 
     async def publish_admitted(self, peer: Peer, draft: Draft) -> Receipt:
         """Publish a message that was admitted.
@@ -141,13 +178,23 @@ class Publisher:
         as_whole: bool = False,
     ) -> list[Receipt | Refusal]:
         """See `Hub.publish_all`."""
-        drafts = granted(peer, drafts)
+        asks = self.callbacks.asks_publish_of(peer)
+        if asks and as_whole:
+            drafts = list(drafts)
+            channels = [each.channel for each in drafts if isinstance(each, Draft) and not is_reply(each.channel)]
+            if channels:
+                await self.callbacks.check_publish(peer, channels)
+            asks = False
+        elif not asks or peer.identity is not None:
+            drafts = granted(peer, drafts)
+        judged = self._exclusions.judged
+        drafts = (each if isinstance(each, Refusal) or each.exclude is None else judged(peer, each) for each in drafts)
         if key is not None:
             drafts = map(_unless_transient, drafts)
         if (subject := peer.grant.subject) is not None:
             drafts = _sent_by(subject, drafts)
         if key is None:
-            return await self._publish_slices(peer, drafts, as_whole=as_whole)
+            return await self._publish_slices(peer, drafts, as_whole=as_whole, asks=asks)
         await self._keys.acquire(key.text)
         try:
             remembered = self._remembered.get(key.text, self._clock.seconds())
@@ -155,8 +202,8 @@ class Publisher:
                 digest, receipts = remembered
                 if digest != key.digest:
                     raise IdempotencyMismatch(MISMATCH)
-                return receipts if peer.grant.is_full else await self._still_granted(peer, receipts)
-            receipts = await self._publish_slices(peer, drafts, key, as_whole=as_whole)
+                return receipts if peer.grant.is_full else await self._still_granted(peer, receipts, asks=asks)
+            receipts = await self._publish_slices(peer, drafts, key, as_whole=as_whole, asks=asks)
             if any(isinstance(each, IdempotencyMismatch) for each in receipts):  # found by another node
                 raise IdempotencyMismatch(MISMATCH)
             # If every message should be retried, a repeat is that retry.
@@ -168,13 +215,20 @@ class Publisher:
         finally:
             self._keys.release(key.text)
 
-    async def _still_granted(self, peer: Peer, receipts: Sequence[Receipt | Refusal]) -> list[Receipt | Refusal]:
+    async def _still_granted(
+        self, peer: Peer, receipts: Sequence[Receipt | Refusal], *, asks: bool
+    ) -> list[Receipt | Refusal]:
         """Return remembered receipts, with a refusal in the place of each that the peer may not publish any more."""
         judged: list[Receipt | Refusal] = []
+        decided: Decided = {}
         for first in range(0, len(receipts), _JUDGED):
             if first:
                 await deferLater(self._clock, 0)
-            judged += [_if_granted(peer, receipt) for receipt in receipts[first : first + _JUDGED]]
+            some = receipts[first : first + _JUDGED]
+            if asks:
+                judged += await self.callbacks.granted(peer, some, decided)
+            else:
+                judged += [_if_granted(peer, receipt) for receipt in some]
         return judged
 
     async def _publish_slices(
@@ -184,16 +238,24 @@ class Publisher:
         key: IdempotencyKey | None = None,
         *,
         as_whole: bool,
+        asks: bool,
     ) -> list[Receipt | Refusal]:
+        """Publish messages in slices.
+
+        :param asks: whether the application is asked about each channel.
+        """
         if as_whole:
             drafts = list(drafts)
             self.rates.take(peer, *total(drafts))
+        decided: Decided = {}
         waiting, receipts = iter(drafts), list[Receipt | Refusal]()
         while items := _next_slice(waiting):
             if receipts:
                 await deferLater(self._clock, 0)
             if not as_whole:  # a repeat with the key must publish the same messages of a slice
                 items = self.rates.admit(peer, items, as_whole=key is not None)
+            if asks:
+                items = await self.callbacks.granted(peer, items, decided)
             rest: Sequence[Draft | Receipt | Refusal] = items
             if any(isinstance(item, Draft) and item.channel[0] == "$" for item in items):
                 rest = [await self._if_reply(peer, item) for item in items]
@@ -240,6 +302,8 @@ class Publisher:
             self._counters.published += 1
             self._counters.published_bytes += len(draft.data)
             subscribers = len(self._subscribers_of(draft.channel))
+            if draft.exclude is not None:
+                subscribers -= self._exclusions.count(draft)
             id = accepted.id if accepted.is_kept else ""
             receipts.append(Receipt(id, draft.channel, subscribers, accepted.is_local))
         return receipts
@@ -275,7 +339,7 @@ def _key_of_slice(key: IdempotencyKey, first: int, items: Sequence[Draft | Refus
     """Return the key of a slice. One in which other messages are refused than before, because the grant of the
     publisher has changed, is no repeat: the receipts of the first would be those of other messages.
     """
-    refused = [number for number, item in enumerate(items) if isinstance(item, NotGranted | TokenMissing)]
+    refused = [number for number, item in enumerate(items) if isinstance(item, _UNDECIDED)]
     digest = sha256(key.digest + str(refused).encode("ascii")).digest() if refused else key.digest
     return IdempotencyKey(f"{first} {key.text}", digest)
 

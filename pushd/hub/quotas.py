@@ -67,6 +67,15 @@ class Quotas:
         self._remove(peer, topics)
         self._add(peer, usage, topics)
 
+    def check(self, peer: Peer) -> None:
+        """Check the quota of a counted connection, which it may have got after it was opened.
+
+        :raises TooManyConnections: when its subject or address has more connections than that.
+        """
+        limit, usage = peer.grant.quota.connections, peer.usage
+        if limit is not None and usage is not None and usage.connections > limit:
+            raise too_many_connections(peer.quota_key, peer.grant.quota)
+
     def _usage_of(self, peer: Peer) -> Usage:
         """Return the usage of the present subject of a peer; a new one if it has no connection."""
         key = peer.quota_key

@@ -8,14 +8,15 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from pushd.audit.log import AuditLog
-from pushd.backends.interface import Backend, ClosedElsewhere
-from pushd.core.errors import BadParameter, Kicked, Refusal, TokenRevoked, TooManyRevocations, Unavailable
+from pushd.backends.interface import Backend, BackendEvents
+from pushd.core.errors import BadParameter, Refusal, TokenRevoked, TooManyRevocations, Unavailable
 from pushd.core.identity import Identity
 from pushd.core.message import Draft
 from pushd.core.peer import Peer
 from pushd.core.revocations import MAX_REVOCATIONS, REVOKED, Key, Revocation, Revocations
 from pushd.core.subscriber import Subscriber
 from pushd.hub.authorization import check_operation
+from pushd.hub.kicks import close_matching
 from pushd.metrics import Counters
 from pushd.net.turn_slices import Slices
 
@@ -24,12 +25,6 @@ DEFAULT_LIFETIME: Final = 24 * 3600 + 10
 BLIND_SECONDS: Final = 30.0
 _SKEW_SECONDS: Final = 10
 """How far in the future the time of a revocation may be, for issuers whose clocks differ."""
-_SCANNED: Final = 500
-"""Connections that are compared with the revocations at a time: about 0.3 ms."""
-
-
-_CLOSED: Final = 20
-"""Connections that are closed at a time: about 2 ms."""
 
 
 class RevocationControl:
@@ -147,24 +142,11 @@ class RevocationControl:
         self._known.expire(self._wall())
         return self._known.page(after, limit)
 
-    async def kick(self, peer: Peer, subject: str) -> ClosedElsewhere:
-        """Close the connections of a subject at all nodes, and return how many there were, and from how many nodes
-        that is not known.
-
-        :raises NotGranted: when the peer may not.
-        :raises Unavailable: when the other nodes cannot be asked; those of this one are closed nevertheless.
-        """
-        check_operation(peer, "kick")
-        closed, unanswered = await self._turns.run(self._close_subject(subject)), 0
-        try:
-            others = await self._backend.kick(subject)
-            closed, unanswered = closed + others.closed, others.unanswered
-        finally:
-            self.log.info("{peer}: {count} connections of a subject closed by an operator", peer=peer, count=closed)
-            self._audit.kicked_subject(peer, subject, closed)
-        return ClosedElsewhere(closed, unanswered)
-
     # From the backend
+
+    def callbacks(self, events: BackendEvents) -> BackendEvents:
+        """Return the callbacks of a backend, with those about revocations."""
+        return events._replace(on_revocations=self.on_revocations, revocations=self.known)
 
     def on_revocations(self, revocations: Sequence[Revocation]) -> None:
         """See `BackendEvents`."""
@@ -180,10 +162,6 @@ class RevocationControl:
         """Return the revocations that have not expired."""
         self._known.expire(self._wall())
         return list(self._known)
-
-    async def on_kick(self, subject: str) -> int:
-        """See `BackendEvents`."""
-        return await self._turns.run(self._close_subject(subject))
 
     # Connections
 
@@ -203,28 +181,10 @@ class RevocationControl:
             self._is_closing = False
 
     def _close_revoked(self) -> Generator[None, None, None]:
-        yield from self._close_matching(self._is_revoked, TokenRevoked(REVOKED))
-
-    def _close_subject(self, subject: str) -> Generator[None, None, int]:
-        refusal = Kicked("an operator closed the connections of this subject")
-        return (yield from self._close_matching(lambda identity: identity.subject == subject, refusal))
+        yield from close_matching(self._connections(), self._is_revoked, self._disconnect, TokenRevoked(REVOKED))
 
     def _is_revoked(self, identity: Identity) -> bool:
         return self._known.covering(identity) is not None
-
-    def _close_matching(self, matches: Callable[[Identity], bool], why: Refusal) -> Generator[None, None, int]:
-        """Close the connections whose identity matches, in steps; return how many there were."""
-        closed = 0
-        for number, subscriber in enumerate(list(self._connections()), 1):
-            identity = subscriber.peer.identity
-            if identity is not None and not subscriber.is_closed and matches(identity):
-                closed += 1
-                self._disconnect(subscriber, why.without_traceback())
-                if closed % _CLOSED == 0:
-                    yield
-            elif number % _SCANNED == 0:
-                yield
-        return closed
 
     def _run(self, work: Coroutine[Any, Any, object]) -> None:
         running = Deferred.fromCoroutine(work)

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
+from pushd.core.answered_grant import UNASKED
 from pushd.core.command import (
     Acknowledged,
     Authenticate,
@@ -54,6 +55,7 @@ from pushd.core.command import (
 from pushd.core.cursor import NOW
 from pushd.core.delivery import Wire
 from pushd.core.errors import BadCommand, Forbidden, InternalError, NoRoom, Refusal
+from pushd.core.grant import UNLIMITED
 from pushd.core.message import Draft, main_reason
 from pushd.core.names import Scope, is_reply
 from pushd.core.open_requests import AskerLeft
@@ -61,6 +63,7 @@ from pushd.core.presence import AsMember
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber, SubscriberClosed
 from pushd.hub.authorization import check_credential
+from pushd.hub.credentials import check_same_subject
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
 from pushd.net.eager_task import run_eagerly
@@ -71,6 +74,9 @@ _ITEM_BYTES = 64
 """Bytes of memory of a waiting item besides its text."""
 _HISTORY_BYTES = 4 << 20
 """The most bytes of one reply with messages of the history: the default history of a channel."""
+
+_ALWAYS = Authenticate, Ping, Help, Quit, SendRequest
+"""The commands that need no grant, and the one whose refusals have its number."""
 
 T = TypeVar("T")
 
@@ -188,6 +194,8 @@ class Session(Generic[T]):
         :raises Refusal: when it cannot be executed; nothing was answered.
         """
         hub, peer = self._context.hub, self._subscriber.peer
+        if peer.grant is UNASKED and not isinstance(command, _ALWAYS):
+            await self._connect()
         match command:
             case PublishMessage(draft):
                 await self._check_publish_scope(draft.channel)
@@ -238,6 +246,11 @@ class Session(Generic[T]):
 
     async def publish(self, drafts: Sequence[Draft | Refusal]) -> Sequence[Receipt | Refusal]:
         """Publish several messages at once; refusals among them are kept."""
+        if self._subscriber.peer.grant is UNASKED:
+            try:
+                await self._connect()
+            except Refusal as refusal:
+                return [refusal.without_traceback() for _ in drafts]
         if self._scope is not None:
             drafts = [self._within_scope(draft) for draft in drafts]
         return await self._context.hub.publish_all(self._subscriber.peer, drafts)
@@ -304,6 +317,8 @@ class Session(Generic[T]):
             hub.disconnect(subscriber, failure.value if isinstance(failure.value, Exception) else Exception(failure))
 
         try:
+            if subscriber.peer.grant is UNASKED:
+                await self._connect()
             self._check_scope((channel,))
             reply = await hub.requests.ask(subscriber.peer, command.draft, command.timeout, subscriber)
         except Refusal as refusal:
@@ -321,17 +336,37 @@ class Session(Generic[T]):
 
         :raises TokenInvalid: when the token is not accepted.
         :raises TokenExpired: when the token has expired.
-        :raises Forbidden: when the token is of another issuer or subject than that of the connection.
+        :raises Forbidden: when the token is of another issuer or subject than that of the connection, or the
+            application refuses it.
+        :raises CallbackUnavailable: when the application does not answer.
         :raises TooManyConnections, TooManySubscriptions: when the quota of its subject does not allow the connection.
         """
         authenticator, subscriber = self._context.authenticator, self._subscriber
         if not authenticator.is_enabled:
             answer(Acknowledged())
             return
-        identity = await authenticator.authenticate(token)
-        await self._context.hub.shared_quotas.claim_move(subscriber.peer, identity)
-        lost = self._context.hub.credentials.accept(subscriber, identity)
+        hub, peer, version = self._context.hub, subscriber.peer, None
+        while version is not authenticator.version:  # a reload may change the grant of a token during a callback
+            version = authenticator.version
+            identity = await authenticator.authenticate(token)
+            check_same_subject(peer, identity)
+            grant = await hub.callbacks.connect(peer, identity, identity.grant)
+        await hub.shared_quotas.claim_move(peer, identity, grant.quota)
+        lost = hub.credentials.accept(subscriber, identity, grant)
         answer(Authenticated(identity.subject or "", tuple(lost.values())))
+
+    async def _connect(self) -> None:
+        """Ask the application about a peer without a credential, before its first command that needs a grant.
+
+        :raises NotGranted: when it refuses the peer, which may still authenticate in time.
+        :raises CallbackUnavailable: when it does not answer; the next command asks again.
+        """
+        hub, peer, anonymous = self._context.hub, self._subscriber.peer, self._context.authenticator.anonymous
+        grant = await hub.callbacks.connect(peer, None, anonymous)
+        if peer.grant is UNASKED:  # else a reload has changed it meanwhile
+            hub.credentials.answer(peer, grant)
+            if grant.quota is not UNLIMITED:
+                hub.shared_quotas.claim_connection(self._subscriber)
 
     async def _check_publish_scope(self, channel: str) -> None:
         """Check that a channel, or for a reply that of the request, is within the scope of the peer.

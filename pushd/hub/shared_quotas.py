@@ -79,6 +79,7 @@ class SharedQuotas:
         self._is_stopped = False
         self._reported: list[Deferred[None]] = []
         """Called when everything is reported, or with the failure of that."""
+        self._starting: IDelayedCall | None = None
         self._retry: IDelayedCall | None = None
         quotas.on_change = self._on_change
 
@@ -104,12 +105,14 @@ class SharedQuotas:
 
         answered = self._claim(key, Claim(1, 0, quota)).addCallback(on_answer)
         answered.addErrback(lambda failure: self.log.failure("Claiming a connection failed", failure))
-        self._report_soon()
+        if self._starting is None:  # most connections claim topics in this turn, too
+            self._starting = self._clock.callLater(0, self._start)
 
     async def opened(self, peer: Peer) -> None:
         """Wait until the connection of a peer is granted or closed."""
         opening = self._opening.get(peer)
         if opening is not None:
+            self._report_soon()
             waiting: Deferred[None] = Deferred()
             opening.addCallback(lambda _: waiting.callback(None))
             await waiting
@@ -122,22 +125,27 @@ class SharedQuotas:
         peer = subscriber.peer
         if not self._backend.has_nodes:
             return
-        if self._opening:
+        limit, added = peer.grant.quota.subscriptions, len(set(topics) - subscriber.starts.keys())
+        if limit is None or not added:
             await self.opened(peer)
-        quota = peer.grant.quota
-        if quota.subscriptions is None or subscriber.is_closed:
             return
-        if added := len(set(topics) - subscriber.starts.keys()):
-            await self._ask(peer.quota_key, Claim(0, added, Quota(subscriptions=quota.subscriptions)))
+        while not subscriber.is_closed:
+            await self._ask(peer.quota_key, Claim(0, added, Quota(subscriptions=limit)))
+            if peer not in self._opening:
+                return
+            await self.opened(peer)  # the connection is claimed again; the other nodes may have more topics then
 
-    async def claim_move(self, peer: Peer, identity: Identity) -> None:
+    async def claim_move(self, peer: Peer, identity: Identity, quota: Quota | None = None) -> None:
         """Claim an open connection for the subject of a new credential.
+
+        :param quota: that of the connection, if it is not that of the credential.
 
         The caller has to check the quota of topics, and to count them and the connection, before it waits for anything.
 
         :raises TooManyConnections: when it is not granted.
         """
-        key, quota = peer.quota_key_with(identity), identity.grant.quota
+        key = peer.quota_key_with(identity)
+        quota = identity.grant.quota if quota is None else quota
         if not self._backend.has_nodes or peer.usage is None or peer.usage.key == key:
             return
         await self.opened(peer)
@@ -163,9 +171,10 @@ class SharedQuotas:
         """Report nothing any more; claims are granted."""
         self._is_stopped = True
         self._cancel_retry()
-        if self._repeating is not None:
-            self._repeating.cancel()
-            self._repeating = None
+        for call in (self._repeating, self._starting):
+            if call is not None:
+                call.cancel()
+        self._repeating = self._starting = None
         self._grant_all()
         self._finish(Stopping("the daemon is stopping"))
 
@@ -183,6 +192,10 @@ class SharedQuotas:
     def _on_change(self, key: QuotaKey) -> None:
         """Called when the counts of a shared key have changed."""
         self._changed[key] = None
+        self._report_soon()
+
+    def _start(self) -> None:
+        self._starting = None
         self._report_soon()
 
     def _report_soon(self) -> None:
@@ -262,12 +275,15 @@ class SharedQuotas:
         self._report_soon()
 
     def _on_refusal(self, reports: Sequence[UsageReport], waiting: Sequence[_Waiting], refusal: Refusal) -> None:
-        """Grant claims by the counts of this node alone, and report again later."""
-        for report in reports:
-            self._quotas.set_elsewhere(report.key, 0)
-            self._changed[report.key] = None
+        """Grant all claims by the counts of this node alone, and report again later."""
+        waiting, self._waiting = [*waiting, *self._waiting], deque()
+        for key in (*(report.key for report in reports), *(each.key for each in waiting)):
+            self._quotas.set_elsewhere(key, 0)
+            self._changed[key] = None
         if len(self._changed) > _MAX_CHANGED:
-            self._changed = {key: None for key in self._changed if self._quotas.counts(key) != (0, 0)}
+            for key in [each for each in self._changed if self._quotas.counts(each) == (0, 0)]:
+                del self._changed[key]
+                self._quotas.forget(key)
         if self._retry is None and not self._is_stopped:
             self._retry = self._clock.callLater(_RETRY_SECONDS, self._report_again)
         for each in waiting:

@@ -1,4 +1,4 @@
-"""Rates over all nodes: once a second, each node exchanges with the others what was taken from buckets.
+"""Rates over all nodes: once a second, not per publish, nodes exchange what was taken from token buckets.
 
 A node allows what its own bucket has, and then takes from it what other nodes have used. So the average is that of the
 quota. A burst may be published once at each node, in the time until the exchange.

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple, NoReturn
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
+from twisted.web.client import HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
@@ -88,7 +89,28 @@ def _cause(error: Exception) -> str:
     reasons = getattr(error, "reasons", None)
     if reasons:
         return _cause(reasons[0].value)
-    return str(error) or type(error).__name__
+    return str(error).removesuffix(".") or type(error).__name__
+
+
+class QuietConnectionPool(HTTPConnectionPool):
+    """Connections to servers. Twisted logs nothing about each of them."""
+
+    def getConnection(self, key: Any, endpoint: Any) -> Any:
+        """See `HTTPConnectionPool`."""
+        return super().getConnection(key, _QuietEndpoint(endpoint))
+
+
+@implementer(IStreamClientEndpoint)
+class _QuietEndpoint:
+    """An endpoint whose factories do not log their start and stop."""
+
+    def __init__(self, endpoint: Any) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, protocolFactory: Any) -> Any:
+        """See `IStreamClientEndpoint`."""
+        protocolFactory.noisy = False
+        return self._endpoint.connect(protocolFactory)
 
 
 @implementer(IAgent)

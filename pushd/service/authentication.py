@@ -1,6 +1,8 @@
 """The service of authentication: the verifiers that the settings describe, and what a reload changes for open peers."""
 
+import time
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +13,8 @@ from twisted.web.client import Agent
 
 from pushd.audit.log import AuditLog
 from pushd.auth.authenticator import Authenticator, Verifier
+from pushd.auth.callback import Callback, make_pool
+from pushd.auth.callback_client import CallbackEndpoint, CallbackTools
 from pushd.auth.claims import LEEWAY
 from pushd.auth.jwks import JwksSources
 from pushd.auth.jwt import FixedKeys, Issuer, JwtVerifier
@@ -20,13 +24,16 @@ from pushd.auth.verification_keys import KeySet
 from pushd.config.auth import AuthSettings, build_url_keys
 from pushd.config.issuers import OpenJwks, build_issuers
 from pushd.config.table import ConfigError
+from pushd.core.answered_grant import UNASKED, AnonymousGrant, NarrowedGrant
 from pushd.core.errors import Kicked, TokenRevoked
-from pushd.core.grant import FULL
+from pushd.core.grant import FULL, Grant
 from pushd.core.identity import STATIC, Identity
 from pushd.core.peer import Peer
 from pushd.core.revocations import Revocation, Revocations
 from pushd.hub.hub import Hub
 from pushd.hub.revocations import DEFAULT_LIFETIME, RevocationControl
+from pushd.metrics import Counters
+from pushd.net.outgoing_requests import send_request
 from pushd.net.unix_clock import UnixClock
 
 _NAMED: Final = 10
@@ -44,6 +51,8 @@ class Credentials(NamedTuple):
     issuers: tuple[Issuer, ...]
     url_keys: Mapping[str, bytes]
     """The secrets of signed URLs, by the ids of their keys."""
+    callback: CallbackEndpoint | None
+    """Where the application is asked; None if it is not."""
 
 
 async def _renew_none(renew: Callable[[Peer], None]) -> None:
@@ -51,12 +60,14 @@ async def _renew_none(renew: Callable[[Peer], None]) -> None:
 
 
 def read_credentials(settings: AuthSettings, open_jwks: OpenJwks) -> Credentials:
-    """Read the tokens file, the keys of the issuers, and those of signed URLs.
+    """Read the tokens file, the keys of the issuers, those of signed URLs, and the secrets of the callback.
 
     :raises ValueError: when a file cannot be read or is invalid. The text is one sentence that names it.
     """
     tokens = StaticTokens.from_file(Path(settings.tokens_file)) if settings.tokens_file else StaticTokens({})
-    return Credentials(tokens, build_issuers(settings.issuers, open_jwks), build_url_keys(settings.url_keys))
+    issuers = build_issuers(settings.issuers, open_jwks)
+    callback = None if settings.callback is None else settings.callback.build()
+    return Credentials(tokens, issuers, build_url_keys(settings.url_keys), callback)
 
 
 def check_credentials(settings: AuthSettings) -> None:
@@ -68,6 +79,14 @@ def check_credentials(settings: AuthSettings) -> None:
         read_credentials(settings, lambda name, url: FixedKeys(KeySet([])))
     except ValueError as error:
         raise ConfigError(f"auth: {error}") from error
+
+
+def make_callback(reactor: Any, counters: Counters) -> Callback:
+    """Return the callback, which asks nothing until it is configured."""
+    pool = make_pool(reactor)
+    agent = Agent(reactor, connectTimeout=_CONNECT_SECONDS, pool=pool)
+    tools = CallbackTools(lambda request: send_request(agent, request, reactor), reactor, time.time, counters)
+    return Callback(tools, pool)
 
 
 class AuthenticationService(MultiService):
@@ -82,7 +101,12 @@ class AuthenticationService(MultiService):
     log = Logger()
 
     def __init__(
-        self, settings: AuthSettings, reactor: Any, memory: UrlMemory, unix_time: UnixClock | None = None
+        self,
+        settings: AuthSettings,
+        reactor: Any,
+        memory: UrlMemory,
+        unix_time: UnixClock | None = None,
+        counters: Counters | None = None,
     ) -> None:
         super().__init__()
         self._unix_time = unix_time = unix_time or UnixClock()
@@ -90,6 +114,8 @@ class AuthenticationService(MultiService):
         self.jwt = JwtVerifier((), unix_time)
         self._jwks = JwksSources(Agent(reactor, connectTimeout=_CONNECT_SECONDS), reactor, self._on_withdrawn)
         self._jwks.setServiceParent(self)
+        self.callback = make_callback(reactor, counters or Counters())
+        self.callback.setServiceParent(self)
         self.tokens = StaticTokens({})
         self._revocations: RevocationControl | None = None
         self._audit: AuditLog | None = None
@@ -105,9 +131,10 @@ class AuthenticationService(MultiService):
         self._apply(settings, credentials)
 
     def use(self, hub: Hub) -> None:
-        """Check credentials for revocations, and record changes of static tokens, from now on. The connections of the
-        hub are those that `renew_connections` renews.
+        """Check credentials for revocations, record changes of static tokens, and ask the application, from now on. The
+        connections of the hub are those that `renew_connections` renews.
         """
+        hub.callbacks.application = self.callback
         self._audit, self._renew_all = hub.audit, hub.renew_grants
         revocations = hub.revocations
         self._revocations = self.authenticator.revocations = revocations
@@ -120,6 +147,8 @@ class AuthenticationService(MultiService):
             f"the keys of issuer {issuer} cannot be fetched: {why}"
             for issuer, why in sorted(self._jwks.failures().items())
         ]
+        if self.callback.failure:
+            failures.append(f"the last request of the callback to the application failed: {self.callback.failure}")
         if not self.authenticator.is_enabled:
             return failures
         if self._revocations is not None and self._revocations.is_blind:
@@ -134,7 +163,8 @@ class AuthenticationService(MultiService):
             credentials = read_credentials(settings, self._jwks.open)
         except ValueError as error:
             self.log.error("Tokens and keys not reloaded, the previous ones stay in use: {reason}", reason=str(error))
-            credentials = Credentials(self.tokens, tuple(self.jwt.issuers), self.signed_urls.keys)
+            issuers = tuple(self.jwt.issuers)
+            credentials = Credentials(self.tokens, issuers, self.signed_urls.keys, self.callback.endpoint)
         else:
             self._log_count("Tokens and keys read again", settings, credentials)
             self._record_changes(credentials.tokens)
@@ -149,7 +179,7 @@ class AuthenticationService(MultiService):
         """
         identity = peer.identity
         if identity is None:
-            peer.grant = self.authenticator.anonymous
+            peer.grant = self._renewed_anonymous(peer.grant)
         elif identity.authority == STATIC:
             self._renew_token(peer, identity)
         elif identity.issuer.startswith(URL_KEY):
@@ -195,11 +225,21 @@ class AuthenticationService(MultiService):
             for event, identity in tokens.changes_since(self.tokens):
                 self._audit.token_changed(event, identity)
 
+    def _renewed_anonymous(self, grant: Grant) -> Grant:
+        """Return the grant of an open connection without a credential. What the application has answered is kept."""
+        if self.callback.asks_connect and (grant is UNASKED or isinstance(grant, AnonymousGrant)):
+            return grant
+        if self.callback.asks_subscribe and isinstance(grant, AnonymousGrant):
+            return replace(grant, answer=self.authenticator.anonymous)
+        return self.authenticator.anonymous
+
     def _renew_token(self, peer: Peer, identity: Identity) -> None:
         current = self.tokens.current(identity)
         if current is None or current.subject != identity.subject:
             raise TokenRevoked("token has been removed")
-        peer.grant, peer.identity = current.grant, current
+        answer = peer.grant.answer if isinstance(peer.grant, NarrowedGrant) else None
+        peer.grant = current.grant if answer is None else NarrowedGrant.of(current.grant, answer)
+        peer.identity = current
 
     def _warn_of_static_tokens(self, revocation: Revocation) -> None:
         """Warn of static tokens, which are accepted again when their revocation has expired."""
@@ -227,6 +267,7 @@ class AuthenticationService(MultiService):
         self._changed_issuers |= frozenset(changed)
         self.jwt.reconfigure(credentials.issuers)
         self.signed_urls.keys = credentials.url_keys
+        self.callback.reconfigure(credentials.callback)
         self._jwks.retain(issuer.keys for issuer in credentials.issuers)
         verifiers: tuple[Verifier, ...] = (self.tokens, self.jwt)
         self.authenticator.reconfigure(verifiers, settings.anonymous if settings.is_enabled else FULL)

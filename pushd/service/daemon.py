@@ -115,7 +115,7 @@ class Daemon(MultiService):
         BackendService(self.hub, timers).setServiceParent(self)
         self._sources = RunningSources(self._source_factories(config))
         self._sources.setServiceParent(self)
-        self._authentication = AuthenticationService(config.auth, reactor, backend, unix_time)
+        self._authentication = AuthenticationService(config.auth, reactor, backend, unix_time, self._counters)
         self._authentication.setServiceParent(self)
         self._authentication.use(self.hub)
         self._context = self._make_context(config)
@@ -254,6 +254,7 @@ class Daemon(MultiService):
             self._authentication.authenticator,
             Carriers(config.auth.cookie, config.auth.query_tokens),
             self._authentication.signed_urls,
+            callbacks=self.hub.callbacks,
         )
 
     def _make_root(self) -> Root:

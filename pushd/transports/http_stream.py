@@ -28,7 +28,7 @@ from pushd.core.errors import (
 from pushd.core.message import main_reason
 from pushd.core.names import parse_topics
 from pushd.core.outbox import Policy, QueueLimits
-from pushd.core.peer import Peer
+from pushd.core.peer import NO_HEADERS, Peer
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
 from pushd.http.query import (
@@ -96,6 +96,7 @@ class HttpStream(Backpressure):
         self._end = b"" if request.is_http10 else LAST_CHUNK
         resource, wire = self._resource, self.subscriber.wire
         connection, head = request.detach(self)
+        self.subscriber.peer.forwarded = NO_HEADERS  # the application is not asked again
         transport = self._transport = connection.transport
         self._slot, self._unread = connection.slot, connection.unread
         if not request.closes_connection:

@@ -18,6 +18,8 @@ _WEIGHT = re.compile(r"0(?:\.[0-9]*)?|1(?:\.0*)?|\.[0-9]+")
 class SubscribingResource(Protocol):
     """An HTTP resource that subscribes."""
 
+    transport_name: str
+
     async def get(self, request: Request) -> Answer:
         """Subscribe."""
 
@@ -63,6 +65,10 @@ class NegotiatingResource(HttpResource):
     def refuse(self, request: Request, refusal: Refusal) -> None:
         """Answer a refused request as the selected transport does."""
         self._choose(request).refuse(request, refusal)
+
+    def transport_of(self, request: Request) -> str:
+        """Return the selected transport."""
+        return self._choose(request).transport_name
 
     def _choose(self, request: Request) -> SubscribingResource:
         if b"websocket" in (request.getHeader(b"upgrade") or b"").lower():

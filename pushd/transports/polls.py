@@ -29,7 +29,7 @@ from pushd.http.query import (
 )
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
-from pushd.hub.authorization import check_subscribe, check_topics
+from pushd.hub.authorization import actions_of
 from pushd.hub.hub import Hub
 from pushd.transports.held_requests import ANSWER, HeldRequests
 from pushd.wire.json_messages import encode_message
@@ -59,7 +59,7 @@ class PollResource(HttpResource):
     async def head(self, request: Request) -> Answer:
         """Answer at once, without reading the history."""
         poll = _parse_request(request, self.context)
-        check_topics(request.peer, "history", poll.topics)
+        await self._hub.callbacks.check_read(request.peer, poll.topics, "history")
         _answer_head(request, poll)
         return None
 
@@ -75,6 +75,7 @@ class LongPollResource(HttpResource):
     """Holds a request until there are messages, or until its timeout."""
 
     parameters = frozenset({"format", "responder", "timeout", *SUBSCRIPTION_PARAMETERS})
+    transport_name = "longpoll"
 
     def __init__(self, context: HttpContext, held_requests: HeldRequests) -> None:
         super().__init__(context)
@@ -83,8 +84,9 @@ class LongPollResource(HttpResource):
     async def head(self, request: Request) -> Answer:
         """Answer at once, without a subscription."""
         poll = _parse_request(request, self.context)
-        check_subscribe(request.peer, poll.topics, poll.since)
-        self._held_requests.hub.presence.check(request.peer, poll.topics, _member_of(request))
+        hub = self._held_requests.hub
+        await hub.callbacks.check_read(request.peer, poll.topics, *actions_of(poll.since))
+        hub.presence.check(request.peer, poll.topics, _member_of(request))
         _answer_head(request, poll)
         return None
 
@@ -94,7 +96,7 @@ class LongPollResource(HttpResource):
         responder = responder_of(request, has_reply_to=not poll.is_raw)
         deliver = partial(self._deliver, request, poll)
         hold, member = self._held_requests.hold, _member_of(request)
-        await hold(request, "longpoll", poll.topics, poll.since, seconds, deliver, member, responder=responder)
+        await hold(request, self.transport_name, poll.topics, poll.since, seconds, deliver, member, responder=responder)
         request.release()
         return None
 

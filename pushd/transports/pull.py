@@ -21,7 +21,6 @@ from pushd.http.authentication import is_signed
 from pushd.http.query import CURSOR_PARAMETERS, name_in_path, parameter, since_of, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
-from pushd.hub.authorization import check_topics
 from pushd.hub.hub import Hub
 from pushd.transports.held_requests import HeldRequests
 
@@ -45,6 +44,7 @@ class PullResource(HttpResource):
     """Pages that reload themselves after an interval."""
 
     parameters = frozenset({"interval", "url", *CURSOR_PARAMETERS})
+    transport_name = "pull"
 
     def __init__(self, context: HttpContext, hub: Hub, held_requests: HeldRequests) -> None:
         super().__init__(context)
@@ -53,7 +53,8 @@ class PullResource(HttpResource):
 
     async def head(self, request: Request) -> Answer:
         """Answer at once, for any interval."""
-        check_topics(request.peer, "history", (check_channel(name_in_path(request)),))
+        channels = (check_channel(name_in_path(request)),)
+        await self._hub.callbacks.check_read(request.peer, channels, "history")
         _set_headers(request, self._refresh(request, None))
         request.answer_head()
         return None
@@ -83,7 +84,7 @@ class PullResource(HttpResource):
     async def _hold(self, request: Request, channel: str, cursor: Since) -> PollResult | None:
         """Wait for a new message; return None if the client has disconnected."""
         result: Deferred[PollResult | None] = Deferred()
-        await self._held_requests.hold(request, "pull", (channel,), cursor, _HOLD_SECONDS, result.callback)
+        await self._held_requests.hold(request, self.transport_name, (channel,), cursor, _HOLD_SECONDS, result.callback)
         return await result
 
     def _refresh(self, request: Request, cursor: str | None) -> str:

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
+from pushd.core.answered_grant import UNASKED
 from pushd.core.command import Goodbye, Replied, Reply, RequestRefused
 from pushd.core.delivery import Wire
 from pushd.core.errors import HttpOnLines, LineTooLong, NoRoom, Refusal, TooLate, TooManyConnections
@@ -86,7 +87,9 @@ class LineConnection(TwoWayBackpressure):
         self._telnet_rest = b""
         """The received part of an incomplete telnet command."""
         self._is_half_closed = False
-        peer = Peer("tcp", address, factory.sessions.authenticator.anonymous, None, network_of(address))
+        asks = factory.hub.callbacks.application.asks_connect
+        grant = UNASKED if asks else factory.sessions.authenticator.anonymous
+        peer = Peer("tcp", address, grant, None, network_of(address))
         self.subscriber = Subscriber(self, factory.formats["text"], factory.limits.queue, None, peer)
         self.subscriber.record_origins()
         self._session: Session[_Item] = Session(factory.sessions, self.subscriber)

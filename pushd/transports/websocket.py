@@ -325,6 +325,7 @@ class WebSocketResource(HttpResource):
 
     parameters = frozenset({"begin", "responder", "slow", *SUBSCRIPTION_PARAMETERS})
 
+    transport_name = "websocket"
     opens = WebSocket
     """The class of the opened WebSockets."""
 
@@ -360,6 +361,10 @@ class WebSocketResource(HttpResource):
         self.commands = CommandLimits(limits.message, limits.event, limits.topics)
         self.readers = FrameReaderPool(self.clock, self.commands.size, CLOSE_SECONDS)
 
+    def is_asked_later(self, request: Request) -> bool:
+        """See `HttpResource`: a WebSocket without topics accepts a token by a command."""
+        return not request.postpath and offers_v1(request)
+
     async def head(self, request: Request) -> Answer:
         """Refuse with `UpgradeRequired`: a WebSocket has no answer to HEAD."""
         raise upgrade_required(request)
@@ -389,7 +394,7 @@ class WebSocketResource(HttpResource):
         responder = responder_of(request, has_reply_to=wire.has_reply_to)
         slot = self.context.admit_stream(request)
         scope = Scope(topics) if is_v1 and topics else None
-        websocket = self.opens(self, is_v1, self.context.peer_of(request, "websocket"), policy, scope)
+        websocket = self.opens(self, is_v1, self.context.peer_of(request, self.transport_name), policy, scope)
         self.live.add(websocket, slot)
         request.hold(websocket.client_disconnected)
         opening, begin = None, b""

@@ -234,7 +234,7 @@ def _publish(rest: str, limits: CommandLimits) -> Command:
 
 
 def _publish_json(rest: str, limits: CommandLimits) -> Command:
-    return PublishMessage(parse_publication(rest.encode("utf-8"), limits.data, limits.event))
+    return PublishMessage(parse_publication(rest.encode("utf-8"), limits.data, limits.event, has_echo=True))
 
 
 def _request(rest: str, limits: CommandLimits) -> Command:

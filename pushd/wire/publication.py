@@ -1,7 +1,7 @@
 """A message as publishers send it in JSON: in a line of a batch, in ``PUBJ``, or in ``publish`` of a WebSocket.
 
 The object has ``channel``, then ``data`` (any JSON value) or ``data_base64``, and optionally ``content_type``,
-``event``, ``ttl``, ``end`` and ``keep``.
+``event``, ``ttl``, ``end``, ``keep`` and ``except``.
 """
 
 import base64
@@ -12,7 +12,7 @@ import msgspec
 from pushd.core.errors import BadJson, BadParameter, Forbidden, TooLarge
 from pushd.core.json_input import decode
 from pushd.core.media_type import essence, picture_type, with_utf8
-from pushd.core.message import BINARY, JSON, Draft, draft
+from pushd.core.message import BINARY, JSON, OWN_CONNECTION, Draft, Exclusion, draft
 from pushd.core.names import REPLY, check_publishable, is_reply
 
 
@@ -27,23 +27,32 @@ class Publication(msgspec.Struct, forbid_unknown_fields=True):
     ttl: float | None = None
     end: bool = False
     keep: bool | None = None
+    exclude: str | None = msgspec.field(name="except", default=None)
+
+
+class EchoPublication(Publication):
+    """The JSON object of a publisher on a two-way connection, which can exclude that connection."""
+
+    echo: bool = True
 
 
 _decoder = msgspec.json.Decoder(Publication)
+_echo_decoder = msgspec.json.Decoder(EchoPublication)
 _string_decoder = msgspec.json.Decoder(str)
 
 
-def parse_publication(text: bytes, max_data: int, max_event: int) -> Draft:
+def parse_publication(text: bytes, max_data: int, max_event: int, *, has_echo: bool = False) -> Draft:
     """Return the message in a JSON object.
 
     :param text: UTF-8.
     :param max_data: the most bytes of data.
     :param max_event: the most bytes of an event type.
+    :param has_echo: whether the object may have ``echo``.
     :raises BadJson: when the text is not such an object.
     :raises TooLarge: when the data has more than `max_data` bytes.
     :raises Refusal: see `check_publishable` and `draft`.
     """
-    return to_draft(decode(_decoder, text), max_data, max_event)
+    return to_draft(decode(_echo_decoder if has_echo else _decoder, text), max_data, max_event)
 
 
 def to_draft(publication: Publication, max_data: int, max_event: int) -> Draft:
@@ -62,6 +71,7 @@ def to_draft(publication: Publication, max_data: int, max_event: int) -> Draft:
         publication.ttl,
         end=publication.end,
         keep=publication.keep,
+        exclude=_exclusion(publication),
         max_event=max_event,
     )
     check_size(len(made.data), max_data)
@@ -87,7 +97,18 @@ def check_request(message: Draft) -> Draft:
         raise Forbidden(f"a request must not be published to {REPLY}: these channels are for replies")
     if message.ttl is not None or message.end:
         raise BadParameter("a request must not have ttl or end: it is not kept")
+    if message.exclude is not None:
+        raise BadParameter("a request must not have except: any subscriber of the channel may answer it")
     return message
+
+
+def _exclusion(publication: Publication) -> Exclusion | None:
+    is_echo = not isinstance(publication, EchoPublication) or publication.echo
+    if publication.exclude is None:
+        return None if is_echo else OWN_CONNECTION
+    if not is_echo:
+        raise BadParameter("message must have echo or except, not both")
+    return Exclusion.parse(publication.exclude)
 
 
 def _data(publication: Publication) -> tuple[bytes, str | None]:

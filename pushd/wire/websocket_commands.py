@@ -43,7 +43,7 @@ from pushd.core.presence import as_member, check_member_id, check_meta
 from pushd.wire.json_messages import data_fields, encode, refusal_object
 from pushd.wire.line_commands import CommandLimits
 from pushd.wire.presence import page_facts
-from pushd.wire.publication import Publication, check_request, to_draft
+from pushd.wire.publication import EchoPublication, Publication, check_request, to_draft
 from pushd.wire.websocket_frames import TEXT, frame
 
 SUBPROTOCOL: Final = "pushd.v1"
@@ -80,7 +80,7 @@ class _Unsubscribe(msgspec.Struct, forbid_unknown_fields=True):
     ref: msgspec.Raw = _NULL
 
 
-class _Publish(Publication):
+class _Publish(EchoPublication):
     channel: str = msgspec.field(name="publish")
     ref: msgspec.Raw = _NULL
 

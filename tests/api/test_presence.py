@@ -7,9 +7,11 @@ import pytest
 import pytest_twisted
 
 from tests.daemon_fixtures import Start
-from tests.transports.daemon import MovableReactor, RunningDaemon
+from tests.transports.client import Received
+from tests.transports.daemon import MovableReactor, RunningDaemon, until_ready
 from tests.transports.http_client import Answer
 from tests.transports.line_client import TextLines
+from tests.transports.stream_client import Sse
 
 
 async def ask(daemon: RunningDaemon, request: str, body: bytes | None = None) -> Answer:
@@ -159,8 +161,28 @@ async def test_presence_is_shown_in_connections_and_metrics(daemon: RunningDaemo
 
 
 @pytest_twisted.ensureDeferred
-async def test_redis_refuses_presence_clearly(start_daemon: Start, one_redis: Any) -> None:
-    daemon = await start_daemon({"backend.url": one_redis.url})
-    answer = await ask(daemon, "PUT /presence/c/a")
-    assert (answer.status, answer.json["error"]["code"]) == (503, "unavailable")
-    assert "Redis" in answer.json["error"]["message"]
+async def test_members_at_two_nodes(start_daemon: Start, one_redis: Any) -> None:
+    one_redis.ask("FLUSHALL")
+    one, other = [await start_daemon({"backend.url": one_redis.url}) for _ in range(2)]
+    for each in (one, other):
+        await until_ready(each)
+    stream = Sse(other)
+    await stream.ask("/sse/$presence/c")
+    client = TextLines(one)
+    client.open()
+    assert await client.ask('ENTER c id=alice {"x":1}') == "ENTER c alice"
+    entered = await stream.next()
+    assert isinstance(entered, Received)
+    assert json.loads(entered.data) == {"action": "enter", "id": "alice", "meta": {"x": 1}, "reason": None}
+    listed = (await ask(other, "GET /presence/c")).json
+    assert [(each["id"], each["connections"]) for each in listed["members"]] == [("alice", 1)]
+    assert (await ask(other, "GET /presence/c/alice")).json["meta"] == {"x": 1}
+    await ask(other, "PUT /presence/c/bob")
+    assert (await ask(one, "GET /presence/c?count=1")).json["count"] == 2
+    assert (await ask(other, "DELETE /presence/c/bob")).status == 200
+    assert await code_of(one, "DELETE /presence/c/bob") == (404, "unknown-member")
+    assert (await ask(one, "POST /heartbeat/d1?ts=1")).json["online"]
+    assert (await ask(other, "GET /heartbeat/d1")).json["lag"] > 0
+    await client.ask("QUIT")
+    told = [await stream.next() for _ in range(3)]
+    assert [each.event for each in told if isinstance(each, Received)][-1] == "presence.leave"

@@ -27,10 +27,13 @@ CHALLENGES: Final = {
     "token-invalid": (401, 'Bearer error="invalid_token"'),
     "token-revoked": (401, 'Bearer error="invalid_token"'),
     "forbidden": (403, 'Bearer error="insufficient_scope"'),
+    "unavailable": (503, ""),
 }
 """The status and ``WWW-Authenticate`` of each code (RFC 6750, section 3.1)."""
 _LAPSED: Final = re.compile(rb'^event: expired\ndata: .*"code":"([a-z-]+)"', re.MULTILINE)
 """The event that ends an event stream whose credential has lapsed."""
+_RETRY: Final = re.compile(rb"(:.*\n\n?|retry: [0-9]+\n\n?)+")
+"""An event stream that ends at once, so that an EventSource tries again."""
 _CODES_OF_HEAD: Final = {challenge: code for code, challenge in CHALLENGES.items() if code != "token-revoked"}
 _CLOSE_CODES: Final = {4401: ("token-missing", "token-invalid"), 4403: ("forbidden",)}
 _NDJSON: Final = {"Content-Type": "application/x-ndjson"}
@@ -115,7 +118,10 @@ class Http:
         if head.status != 401:
             check_cache_control(head.headers, is_authenticated=token is not None and not self.is_open)
         if head.status in self.status:
-            lapsed = _LAPSED.search((await client.answer).body) if "content-length" in head.headers else None
+            body = (await client.answer).body if "content-length" in head.headers else b""
+            lapsed = _LAPSED.search(body)
+            if _RETRY.fullmatch(body) or b'"code":"unavailable"' in body:
+                return "unavailable"
             return lapsed[1].decode() if lapsed is not None else ALLOWED
         challenge = head.status, head.headers.get("www-authenticate", "")
         answer = await client.answer
@@ -147,7 +153,10 @@ class Renewal(Http):
         connection = prepared.connection
         if token is not None:
             client = JsonWebSocket(prepared.daemon)
-            await client.open("/ws", bearer(token))
+            try:
+                await client.open("/ws", bearer(token))
+            except Refused as refused:
+                return str(refused.code)
             if await end_of(client) is None:
                 shown = await prepared.daemon.request("GET", "/connections", None, bearer(SETUP))
                 connection = shown.json[-1]["id"]
@@ -178,7 +187,11 @@ class V1:
         """Open the WebSocket, and send the command; see `Row.send`."""
         client = JsonWebSocket(prepared.daemon)
         if self.command is None:
-            await client.open(self.path.format(cursor=prepared.cursor), bearer(token))
+            try:
+                await client.open(self.path.format(cursor=prepared.cursor), bearer(token))
+            except Refused as refused:
+                assert refused.status == 503
+                return str(refused.code)
             closed = await end_of(client)
             return ALLOWED if closed is None else _code_of_close(closed.code, str(client.protocol.remoteCloseReason))
         await client.open("/ws")

@@ -108,6 +108,17 @@ class LatestContract:
         rest, gaps = await harness.replay(topics, StartPosition(page.position, (), True, False))
         assert (ids(rest), gaps) == (ids(new if topics == "**" else new[:2]), [])
 
+    @pytest.mark.parametrize("topics", ["l/*", ",".join(f"l/{number}" for number in range(50))])
+    async def test_large_messages_that_have_a_successor_are_read(self, start: Start, topics: str) -> None:
+        harness = await start()
+        for _ in range(2):
+            old = [await harness.publish(f"l/{number}", b"x" * 100_000) for number in range(50)]
+        opening = await harness.open(topics, LATEST)
+        for number in range(50):
+            await harness.publish(f"l/{number}", b"x" * 100_000)
+        read, _ = await read_latest(harness, topics, opening, 10)
+        assert ids(read) == ids(old)
+
     @pytest.mark.parametrize("topics", ["**", "a,b"])
     async def test_what_was_evicted_before_it_was_read_is_replaced_by_what_follows(
         self, start: Start, topics: str

@@ -4,6 +4,7 @@ import datetime
 import ipaddress
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import LoopingCall
 
 from pushd.backends.interface import BackendUnusable
+from pushd.core.cursor import NOW
 from pushd.core.errors import Unavailable
 from pushd.core.peer import DAEMON
 from tests.backends.nodes import Ear, Node
@@ -192,3 +196,26 @@ def _certificate(folder: Path, address: str) -> tuple[Path, Path]:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return paths
+
+
+@pytest.mark.system
+async def test_lost_connection_with_pending_calls_does_not_block_the_reactor(own_redis: Redis, node: Start) -> None:
+    from twisted.internet import reactor
+
+    redis = own_redis("--appendonly", "yes")
+    one = await node(redis.url)
+    redis.freeze()
+    calls: list[Deferred[Any]] = [
+        Deferred.fromCoroutine(one.hub.history(DAEMON, ("a",), NOW, 10, 1000)) for _ in range(3)
+    ]
+    calls.append(Deferred.fromCoroutine(one.backend.kick("alice")))
+    turns: list[float] = []
+    ticking = LoopingCall(lambda: turns.append(reactor.seconds()))
+    ticking.start(0.02)
+    redis.kill()
+    await until(lambda: one.backend._commands.link.protocol is None, "the loss", 1.5)
+    redis.start()
+    for call in calls:
+        await call
+    ticking.stop()
+    assert max(after - before for before, after in pairwise(turns)) < 1.0

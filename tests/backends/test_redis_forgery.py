@@ -7,7 +7,8 @@ import pytest
 from twisted.internet.task import deferLater
 
 from pushd.backends.redis.encoding import encode_draft
-from pushd.core.message import draft
+from pushd.core.identity import ANONYMOUS
+from pushd.core.message import Exclusion, draft
 from pushd.core.peer import DAEMON
 from tests.backends.nodes import Ear, Node, Publisher, judge, settled
 from tests.backends.redis_server import RedisServer, until
@@ -16,9 +17,11 @@ Start = Callable[..., Awaitable[Node]]
 FEED = "pushd:0:"
 
 
-def forged(epoch: str, seq: int, prev: int = 0, channel: str = "a", text: bytes = b"forged") -> bytes:
+def forged(
+    epoch: str, seq: int, prev: int = 0, channel: str = "a", text: bytes = b"forged", exclude: Exclusion | None = None
+) -> bytes:
     """Return the pub/sub message of a message that Redis never accepted."""
-    encoded: Any = encode_draft(draft(channel, text), 0)[1]
+    encoded: Any = encode_draft(draft(channel, text, exclude=exclude), 0)[1 if exclude is None else 6]
     body = bytes(encoded)[5:]
     return b"m %b %d %d 1700000000000\n" % (epoch.encode(), seq, prev) + body
 
@@ -43,6 +46,8 @@ MALFORMED = (
     b"e {epoch} 1 0 x\n\x96\xa3a\nb\xa1x\xaatext/plain\xa4text\xc0\xc2",
     b"e {epoch} 1 0 x\n\x96\xa1a\xa1x\xaatext/plain\xa4text\xa3e\nv\xc2",
     b"e {epoch} 1 0 x\n\x96\xa1a\xa1x\xabtext/\nplain\xa4text\xc0\xc2",
+    b"m {epoch} 999999 0 0\n\x99\xa1a\xa1x\xaatext/plain\xa4text\xc0\xc2\xc0\xc0\xa1x",
+    b"e {epoch} 1 0 x\n\x99\xa1a\xa1x\xaatext/plain\xa4text\xc0\xc2\xc0\xc0\xa1x",
     b"x",
     b"x ",
     b"x \n",
@@ -127,6 +132,22 @@ async def test_an_ephemeral_message_that_redis_has_not_passed_on_changes_nothing
     for number, ear in enumerate(ears[2:]):
         assert [text for text in ear.texts if text.startswith("x")] == [f"x{later}" for later in range(number + 1, 10)]
         assert ear.gaps == []
+
+
+async def test_a_copy_that_excludes_a_subscriber_hides_nothing_from_it(redis: RedisServer, node: Start) -> None:
+    """It comes before the message that it copies, so that this one looks like a copy."""
+    one, other = await node(redis.url), await node(redis.url)
+    ears = [await one.ear("a"), await one.ear("a")]
+    epoch, _, seq = (await other.publish("a", "0")).id.rpartition("-")
+    for number in range(1, 10):
+        exclude = Exclusion(ears[0].subscriber.peer.id, ANONYMOUS)
+        text = b"x%d" % number
+        copy = forged(epoch, int(seq) + number, int(seq) + number - 1, text=text, exclude=exclude)
+        redis.ask("PUBLISH", FEED + "f:a", copy)
+        await other.publish("a", text.decode())
+    await settled(ears[:1], [other])
+    judge(ears[0], other.accepted, gaps=False)
+    assert set(ears[1].texts) == set(ears[0].texts)
 
 
 def judge_true(ear: Ear, other: Node) -> None:

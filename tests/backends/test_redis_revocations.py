@@ -90,8 +90,8 @@ async def test_connections_are_closed_at_all_nodes_within_a_second(three: list[N
 
 async def test_subject_is_kicked_at_all_nodes(three: list[Node]) -> None:
     kicked, others = [connect(three[at]) for at in (0, 1, 1, 2, 2, 2)], [connect(each, "bob") for each in three]
-    assert await three[1].hub.revocations.kick(DAEMON, "alice") == (6, 0)
-    assert await three[0].hub.revocations.kick(DAEMON, "alice") == (0, 0)
+    assert await three[1].hub.kicks.kick_subject(DAEMON, "alice") == (6, 0)
+    assert await three[0].hub.kicks.kick_subject(DAEMON, "alice") == (0, 0)
     await until(lambda: all(ear.given_up for ear in kicked), "closed", 1.0)
     assert {type(ear.given_up) for ear in kicked} == {Kicked}
     assert [ear.given_up for ear in others] == [None] * 3
@@ -105,7 +105,7 @@ async def test_kick_does_not_wait_long_for_a_node_that_does_not_reply(
     never: Deferred[int] = Deferred()
     three[2].backend._kicks._on_kick = lambda subject: never
     begin = time.monotonic()
-    assert await three[0].hub.revocations.kick(DAEMON, "alice") == (2, 1)
+    assert await three[0].hub.kicks.kick_subject(DAEMON, "alice") == (2, 1)
     assert time.monotonic() - begin < 1.0
     never.callback(1)  # its reply comes too late
     assert [bool(ear.given_up) for ear in kicked] == [True, True, False]
@@ -120,7 +120,7 @@ async def test_kick_without_redis_closes_the_connections_of_its_node(
     kicked = connect(one)
     server.kill()
     with pytest.raises(Unavailable):
-        await one.hub.revocations.kick(DAEMON, "alice")
+        await one.hub.kicks.kick_subject(DAEMON, "alice")
     assert type(kicked.given_up) is Kicked
 
 

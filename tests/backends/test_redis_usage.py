@@ -150,7 +150,7 @@ async def test_new_credential_is_claimed_at_all_nodes(three: list[Node]) -> None
     await hub.shared_quotas.claim_move(visitor.subscriber.peer, bob)
     hub.credentials.accept(visitor.subscriber, bob)
     assert len(await come_at_once(three, bob, 20)) == CONNECTIONS - 1
-    assert len(hub.shared_quotas._changed) == 0
+    await until(lambda: not hub.shared_quotas._changed, "reports")
 
 
 async def test_peers_without_a_quota_are_not_reported(three: list[Node], redis: RedisServer) -> None:

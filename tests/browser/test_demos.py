@@ -1,5 +1,6 @@
 """Every demonstration in Chromium: it shows messages published by HTTP, in order, and its buttons work."""
 
+import json
 import re
 
 import pytest
@@ -67,6 +68,43 @@ def test_chat(page: Page, daemon: Daemon):
         ["somebody: published before", f"somebody: {SCRIPT}", "red: hello", f"blue: {SCRIPT}"], use_inner_text=True
     )
     expect(page.locator("#text")).to_have_value("")
+
+
+def test_chat_shows_who_is_typing_to_others(page: Page, daemon: Daemon):
+    other = page.context.new_page()
+    for number, each in enumerate((page, other), 1):
+        open_demo(each, daemon, "chat", number)
+        each.fill("#name", ("blue", "red")[number - 1])
+    for each in (page, other):
+        each.wait_for_function("connection !== ''")
+    page.locator("#text").press_sequentially("hello")
+    expect(other.locator("#typing")).to_have_text("blue typing …")
+    expect(page.locator("#typing")).to_have_text("")
+    page.click("button")
+    expect(other.locator("#log li")).to_contain_text(["blue: hello"], use_inner_text=True)
+    expect(other.locator("#typing")).to_have_text("")
+    other.locator("#text").press_sequentially(SCRIPT)
+    expect(page.locator("#typing")).to_have_text("red typing …")
+    expect(page.locator("#typing")).to_have_text("")  # red does not send it
+    _, stored = daemon.request("GET", "/history/demo/chat")
+    assert [each["data"] for each in json.loads(stored)] == [{"name": "blue", "text": "hello"}]
+    other.close()
+
+
+def test_chat_that_reconnects_misses_no_message_because_of_typing(page: Page, daemon: Daemon):
+    channel = open_demo(page, daemon, "chat")
+    daemon.publish(channel, "one")
+    expect(page.locator("#log li")).to_have_count(1)
+    daemon.cut(channel)
+    for text in ("two", "three"):
+        daemon.publish(channel, '{"name": "red"}', "application/json", keep=0, event="typing")
+        daemon.publish(channel, text)
+    expect(page.locator("#log li")).to_contain_text(["one", "two", "three"])
+    daemon.publish(channel, '{"name": "red"}', "application/json", keep=0, event="typing")
+    expect(page.locator("#typing")).to_have_text("red typing …")
+    daemon.publish(channel, "four")
+    expect(page.locator("#log li")).to_contain_text(["one", "two", "three", "four"])
+    expect(page.locator("#log li.gap")).to_have_count(0)
 
 
 def test_chat_shows_who_is_online(page: Page, daemon: Daemon):

@@ -267,8 +267,13 @@ def test_valid_listeners_are_accepted(config):
 def test_uncommented_sample_file_has_the_defaults():
     sample = (ROOT / "etc/pushd.toml").read_text(encoding="utf-8")
     content = tomllib.loads(re.sub(r"(?m)^#(?! )", "", sample))
-    # There are none of these by default.
-    del content["source"], content["channel"], content["auth"]["anonymous"], content["auth"]["issuer"]
+    del (
+        content["source"],
+        content["channel"],
+        content["auth"]["anonymous"],
+        content["auth"]["issuer"],
+        content["auth"]["callback"],
+    )  # there are none by default
     found = [(f"{section}.{name}", value) for section, rows in content.items() for name, value in rows.items()]
     assert found == [(row.key, row.default) for row in SETTINGS]
 

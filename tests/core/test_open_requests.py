@@ -6,11 +6,12 @@ import pytest
 
 from pushd.core.errors import BadParameter, TooManyRequests
 from pushd.core.open_requests import HERE, STAYS, OpenRequest, OpenRequests, check_timeout, is_token
+from pushd.core.peer import DAEMON
 
 
 def request(token: str = "1", channel: str = "a", asker: str = "x", **nodes: float) -> OpenRequest:
     """Return a request that all nodes know."""
-    made = OpenRequest(token, channel, asker, lambda outcome: None, lambda request: None)
+    made = OpenRequest(token, channel, DAEMON, asker, lambda outcome: None, lambda request: None)
     made.nodes.update(nodes)
     made.is_announced = True
     return made
@@ -83,7 +84,7 @@ def test_own_node_is_none_of_the_others() -> None:
 
 def test_request_expires_when_its_timer_does() -> None:
     expired: list[OpenRequest] = []
-    made = OpenRequest("1", "a", "x", lambda outcome: None, expired.append)
+    made = OpenRequest("1", "a", DAEMON, "x", lambda outcome: None, expired.append)
     made.expire()
     assert expired == [made]
 

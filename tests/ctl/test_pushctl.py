@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,40 @@ def test_all_kinds_of_data_and_the_end_are_received(daemon: Daemon, pushctl: Pus
     assert received[3:] == ([] if transport == "longpoll" else [{"type": "end", "channel": channel}])
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_messages_that_are_not_kept_are_received(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
+    channel = f"unkept/{transport}"
+    process = pushctl.start("sub", channel, "--transport", transport, "--count", "2", "--json")
+    path = f"/connections?channel={channel}"
+    assert eventually(lambda: json.loads(daemon.request("GET", path).body), SECONDS)
+    if transport == "longpoll":  # the first poll, which does not wait, may have been that connection
+        assert eventually(lambda: _held(json.loads(daemon.request("GET", path).body)), SECONDS)
+    assert pushctl.lines("pub", channel, "passing", "--no-keep") == [f"- {channel} 1"]
+    assert process.stdout is not None
+    message = json.loads(process.stdout.readline())
+    assert (message["channel"], message["data"], message["kept"], "id" in message) == (channel, "passing", False, False)
+    kept = daemon.publish(channel, b"kept")
+    out, error = process.communicate(timeout=SECONDS)
+    assert (json.loads(out)["id"], process.returncode, error) == (kept["id"], 0, "")
+    assert [each["data"] for each in daemon.history(channel)] == ["kept"]
+
+
+def _held(connections: list[dict[str, object]]) -> bool:
+    """Return whether a request is held, and has been for a while."""
+    return bool(connections) and time.time() - float(str(connections[0]["since"])) > 1
+
+
+def test_connection_is_excluded(daemon: Daemon, pushctl: Pushctl) -> None:
+    with daemon.lines() as lines:
+        lines.command(b"SUB not/mine")
+        (connection,) = json.loads(daemon.request("GET", "/connections?channel=not/mine").body)
+        assert pushctl.lines("pub", "not/mine", "x", "--except", connection["id"])[0].endswith(" not/mine 0")
+        assert pushctl.lines("pub", "not/mine", "y", "--no-keep") == ["- not/mine 1"]
+        assert lines.reply() == b"MSG not/mine - y"
+    status, _, error = pushctl.run("pub", "not/mine", "x", "--except", "me")
+    assert (status, error.startswith("pushctl: bad-parameter: except must be")) == (1, True)
+
+
 def test_program_is_run_for_each_message(daemon: Daemon, pushctl: Pushctl) -> None:
     first = daemon.publish("x", b"text")["id"]
     script = f"{sys.executable} -c 'import os, sys; print(os.environ[\"PUSHD_ID\"], sys.stdin.read())'"
@@ -186,6 +221,8 @@ def test_tap_shows_messages_but_not_their_data(daemon: Daemon, pushctl: Pushctl)
     receipt = daemon.publish("tap/1", b"secret", Content_Type="text/plain")
     words = ["tap/1", receipt["id"], "-", "text/plain", "6", "B", "stream=1\n"]
     assert process.stdout.readline().split(" ")[1:] == words
+    pushctl.lines("pub", "tap/1", "secret", "--no-keep")
+    assert process.stdout.readline().split(" ")[1:4] == ["tap/1", "-", "-"]
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=SECONDS)
     assert (process.returncode, error) == (130, "")

@@ -51,12 +51,12 @@ async def test_to_remove_a_subscriber_twice_is_a_programming_error() -> None:
 async def test_a_kick_closes_the_connection_once_and_is_counted() -> None:
     fixture = await HubFixture().start()
     peer = await fixture.subscribe("a")
-    fixture.hub.kick(DAEMON, peer.subscriber.peer.id)
+    fixture.hub.kicks.kick(DAEMON, peer.subscriber.peer.id)
     assert isinstance(peer.closed_with, Kicked)
     assert fixture.counters.disconnects == {"kicked": 1}
     assert fixture.subscribers == 0
     with pytest.raises(UnknownConnection):
-        fixture.hub.kick(DAEMON, peer.subscriber.peer.id)
+        fixture.hub.kicks.kick(DAEMON, peer.subscriber.peer.id)
 
 
 async def test_a_closed_subscriber_is_not_disconnected_again() -> None:

@@ -82,8 +82,10 @@ async def test_topics_of_all_connections_count() -> None:
     await fixture.hub.subscribe(second, ("d", "e"))
 
 
-async def test_ended_channels_make_room() -> None:
+@pytest.mark.parametrize("has_nodes", [False, True])
+async def test_ended_channels_make_room(has_nodes: bool) -> None:
     fixture = await started()
+    fixture.backend.has_nodes = has_nodes
     subscriber = add(fixture, identity_of("alice", subscriptions=2))
     for name in ("a", "b", "c", "d"):
         opening = await fixture.hub.subscribe(subscriber, (name,))

@@ -172,6 +172,7 @@ async def test_request_fails_when_responders_left_while_others_were_sought(scene
     scene.requests.on_responders_left(NODE, "a", inf)
     assert asking.outcome is None
     scene.others.seeking.callback(None)
+    scene.turn()
     asking.check(NoReply)
 
 
@@ -189,6 +190,7 @@ async def test_request_fails_when_the_only_node_with_responders_is_lost(scene: S
 async def test_request_times_out_while_others_are_sought_and_is_not_published(scene: Scene) -> None:
     asking = scene.ask(seconds=1)
     scene.clock.advance(1.2)
+    scene.turn()
     scene.others.on_found(NODE, 5)
     asking.check(NoReply, "no reply within 1 seconds")
     assert scene.counters.published == 0

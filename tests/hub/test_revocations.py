@@ -90,7 +90,7 @@ async def test_rights_are_checked() -> None:
         with pytest.raises(refusal):
             revocations.page(peer, None, 1)
         with pytest.raises(refusal):
-            await revocations.kick(peer, "alice")
+            await fixture.hub.kicks.kick_subject(peer, "alice")
 
 
 async def test_all_matching_connections_are_closed_over_several_turns() -> None:

@@ -1,8 +1,9 @@
 """The checker: whether what one subscriber received is what the record permits.
 
 Each stored message of its topics is received once, in id order, or a gap before the next message covers it, with a
-reason that was possible. Nothing else is received. A subscriber that begins with `latest` is owed the newest message of
-each channel, and what is published later.
+reason that was possible. An ephemeral message is received at most once over a connection, and not after one that was
+published later; no gap is about it. Nothing else is received. A subscriber that begins with `latest` is owed the newest
+message of each channel, and what is published later.
 """
 
 from collections import defaultdict
@@ -12,7 +13,14 @@ from pushd.core.cursor import MessageId, parse_id
 from pushd.core.names import is_pattern, matches
 from tests.model.record import Outcome, Publication, Record
 from tests.model.trace import Closed, Opened, Trace
-from tests.soak.transports import Confirmed, ReceivedCursor, ReceivedEnd, ReceivedGap, ReceivedMessage
+from tests.soak.transports import (
+    Confirmed,
+    ReceivedCursor,
+    ReceivedEnd,
+    ReceivedGap,
+    ReceivedMessage,
+    ReceivedTransient,
+)
 
 
 class Gap:
@@ -77,6 +85,10 @@ class _Progress:
     connections: dict[MessageId, int] = field(default_factory=dict)
     """The number of the connection on which each message was received."""
     gaps: list[Gap] = field(default_factory=list)
+    passed: set[str] = field(default_factory=set)
+    """The ephemeral messages that were received on the current connection."""
+    newest_start: int = 0
+    """The newest tick at which a message was published that was received on the current connection."""
 
 
 class Checker:
@@ -108,6 +120,8 @@ class Checker:
             case Opened(transport, since, slow):
                 progress.slow = slow
                 progress.connection += 1
+                progress.passed.clear()
+                progress.newest_start = 0
                 progress.is_poll = "poll " in transport
                 progress.asked = progress.asked or tick
                 if progress.opened is None:
@@ -118,6 +132,8 @@ class Checker:
                     self._advance(tick, parse_id(cursor), f"the subscription begins at {cursor}")
             case ReceivedMessage():
                 self._on_message(tick, event)
+            case ReceivedTransient():
+                self._on_transient(event)
             case ReceivedGap():
                 self._on_gap(Gap(tick, progress.connection, event, progress.slow))
             case ReceivedCursor(id):
@@ -143,6 +159,9 @@ class Checker:
             self._fault(f"received {id} {text}, which was published before the subscription", channel)
         if self._trace.since == "latest" and progress.connection == 1 and not progress.is_poll:
             self._check_newest(publication, id, tick)
+        if publication.is_transient:
+            self._fault(f"received {text}, which is ephemeral, with the id {id}", channel)
+        progress.newest_start = max(progress.newest_start, publication.started)
         before = progress.received[text]
         if id in before:
             self._fault(f"received {id} {text} twice", channel)
@@ -154,6 +173,22 @@ class Checker:
         if progress.position is not None and progress.position.epoch == id.epoch and id.seq <= progress.position.seq:
             self._fault(f"received {id} {text} after {progress.position}", channel)
         self._advance(tick, id, f"{id} {text}", channel)
+
+    def _on_transient(self, message: ReceivedTransient) -> None:
+        publication, progress = self._record.publications.get(message.data), self._progress
+        if publication is None or not publication.is_transient:
+            self._fault(f"received {message.data!r} without an id", message.channel)
+            return
+        text, channel = publication.text, publication.channel
+        if message.channel not in (None, channel) or not self._trace.matches(channel):
+            self._fault(f"received {text} of {channel} on {message.channel}", channel)
+        if publication.outcome is Outcome.REFUSED:
+            self._fault(f"received {text}, which was refused", channel)
+        if text in progress.passed:
+            self._fault(f"received {text} twice", channel)
+        if publication.outcome is Outcome.ACCEPTED and (publication.finished or 0) < progress.newest_start:
+            self._fault(f"received {text} after a message that was published after its acknowledgement", channel)
+        progress.passed.add(text)
 
     def _check_newest(self, publication: Publication, id: MessageId, tick: int) -> None:
         """Check that a message from before the start is the newest of its channel."""
@@ -218,7 +253,9 @@ class Checker:
 
     def _is_cause(self, gap: Gap, publication: Publication) -> bool:
         record = self._record
-        if not gap.is_about(publication.channel) or publication.is_mark or publication.started > gap.tick:
+        if not gap.is_about(publication.channel) or publication.started > gap.tick:
+            return False
+        if publication.is_mark or publication.is_transient:
             return False
         if publication.outcome is Outcome.REFUSED:
             return False

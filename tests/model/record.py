@@ -35,6 +35,8 @@ class Publication:
     ends: bool = False
     is_mark: bool = False
     """Whether it is only an end mark, which is not received."""
+    is_transient: bool = False
+    """Whether it is ephemeral: never kept, and without an id."""
     key: str | None = None
     outcome: Outcome = Outcome.UNKNOWN
     is_uncertain: bool = False
@@ -54,6 +56,7 @@ class Publication:
 
     def __str__(self) -> str:
         marks = f"{' end' if self.ends else ''}{f' ttl={self.ttl:g}' if self.ttl else ''}{' key' if self.key else ''}"
+        marks += " ephemeral" if self.is_transient else ""
         ids = " ".join(map(str, sorted(self.ids))) or "no id"
         return f"{self.channel} {self.text}{marks}: {self.outcome.value}, {ids}"
 
@@ -166,6 +169,12 @@ class Record:
         publication.outcome, publication.accepted = Outcome.ACCEPTED, position
         self.observe(publication, position)
 
+    def pass_on(self, publication: Publication) -> None:
+        """Record the acknowledgement of an ephemeral message."""
+        publication.finished = self.note(f"{publication.text} is acknowledged without an id", publication.channel)
+        publication.outcome = Outcome.ACCEPTED
+        self.counts["acknowledged ephemeral"] += 1
+
     def refuse(self, publication: Publication, why: str, *, is_known: bool) -> None:
         """Record a refusal, or that the outcome is unknown.
 
@@ -276,7 +285,13 @@ class Record:
         newest = max(publication.ids, default=None)
 
         def is_later(other: Publication) -> bool:
-            if other is publication or other.is_mark or other.outcome is Outcome.REFUSED or other.started > tick:
+            if (
+                other is publication
+                or other.is_mark
+                or other.is_transient
+                or other.outcome is Outcome.REFUSED
+                or other.started > tick
+            ):
                 return False
             later = max(other.ids, default=None)
             return newest is None or later is None or later.epoch != newest.epoch or later.seq > newest.seq

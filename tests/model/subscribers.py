@@ -19,6 +19,7 @@ from tests.soak.transports import (
     ReceivedEnd,
     ReceivedGap,
     ReceivedMessage,
+    ReceivedTransient,
     Subscription,
     SubscriptionRefused,
 )
@@ -146,6 +147,8 @@ class Subscriber:
                 if publication := record.publications.get(text):
                     channel = publication.channel
                     record.observe(publication, id)
+        if isinstance(event, ReceivedTransient):
+            event = event._replace(data=str(event.data).partition(" ")[0])
         if not isinstance(event, ReceivedMessage | ReceivedCursor):
             record.counts[_name_of(event)] += 1
         if isinstance(event, ReceivedGap):

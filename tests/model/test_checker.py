@@ -7,7 +7,14 @@ import pytest
 from tests.model.checker import Checker
 from tests.model.record import Limits, Publication, Record, check_ids
 from tests.model.trace import Closed, Event, Opened, Trace
-from tests.soak.transports import Confirmed, ReceivedCursor, ReceivedEnd, ReceivedGap, ReceivedMessage
+from tests.soak.transports import (
+    Confirmed,
+    ReceivedCursor,
+    ReceivedEnd,
+    ReceivedGap,
+    ReceivedMessage,
+    ReceivedTransient,
+)
 
 _COUNT = 6
 _LIMITS = Limits()
@@ -243,3 +250,52 @@ def test_id_older_than_an_acknowledged_one_is_found() -> None:
     check_ids(scene.record)
     (fault,) = scene.record.faults
     assert "was published after" in fault[0]
+
+
+# Ephemeral messages
+
+
+def with_transient(number: int = 7) -> tuple[Scene, ReceivedTransient]:
+    """Return a scene in which an ephemeral message is acknowledged last, and the message."""
+    scene = Scene()
+    publication = Publication(f"E.{number}", "a", scene.record.tick(), is_transient=True)
+    scene.record.publish(publication)
+    scene.record.pass_on(publication)
+    return scene, ReceivedTransient("a", publication.text)
+
+
+def test_ephemeral_message_may_be_missing_and_is_received_once_on_each_connection() -> None:
+    scene, transient = with_transient()
+    assert scene.faults(*ALL) == []
+    scene, transient = with_transient()
+    assert scene.faults(*ALL, transient, Closed("cut"), Opened("test", "E-6"), Confirmed(), transient) == []
+
+
+def test_ephemeral_message_that_is_received_twice_is_found() -> None:
+    scene, transient = with_transient()
+    assert "received E.7 twice" in scene.faults(*ALL, transient, transient)[0]
+
+
+def test_ephemeral_message_after_a_later_one_is_found() -> None:
+    scene, transient = with_transient()
+    scene.publish(9)
+    assert "received E.7 after a message" in scene.faults(*ALL, message(9), transient)[0]
+
+
+def test_ephemeral_message_with_an_id_is_found() -> None:
+    scene, _ = with_transient()
+    assert any("E.7, which is ephemeral, with the id E-7" in fault for fault in scene.faults(*ALL, message(7)))
+
+
+def test_ephemeral_message_that_was_not_published_so_is_found() -> None:
+    assert "received 'E.1' without an id" in Scene().faults(*ALL, ReceivedTransient("a", "E.1"))[0]
+    scene, transient = with_transient()
+    assert "on b" in scene.faults(*ALL, transient._replace(channel="b"))[0]
+
+
+@pytest.mark.parametrize("reason", ["evicted", "expired", "slow"])
+def test_gap_because_of_an_ephemeral_message_is_found(reason: str) -> None:
+    scene, _ = with_transient()
+    scene.publish(8)
+    faults = scene.faults(*ALL, ReceivedGap("a", "E-6", "E-7", reason), message(8))
+    assert "although nothing in it was lost" in faults[0]

@@ -68,6 +68,13 @@ class ReceivedMessage(NamedTuple):
     data: Any
 
 
+class ReceivedTransient(NamedTuple):
+    """An ephemeral message of a subscribed channel, which has no id."""
+
+    channel: str | None
+    data: Any
+
+
 class ReceivedGap(NamedTuple):
     """The report that messages are missing."""
 
@@ -90,7 +97,7 @@ class ReceivedCursor(NamedTuple):
     id: str
 
 
-Item = Confirmed | ReceivedMessage | ReceivedGap | ReceivedEnd | ReceivedCursor
+Item = Confirmed | ReceivedMessage | ReceivedTransient | ReceivedGap | ReceivedEnd | ReceivedCursor
 Items = AsyncGenerator[Item, None]
 Transport = Callable[[Ports, Subscription], Items]
 
@@ -160,9 +167,9 @@ async def mixed(ports: Ports, subscription: Subscription) -> Items:
                 break
             else:
                 body, rest, missing = rest[:missing], rest[missing:].removeprefix(b"\r\n"), None
-                if "Pushd-Id" in part:
+                if "Pushd-Channel" in part:
                     data = json.loads(body) if "json" in part["Content-Type"] else body.decode("utf-8", "replace")
-                    yield ReceivedMessage(part["Pushd-Id"], unquote(part["Pushd-Channel"]), data)
+                    yield _received(part.get("Pushd-Id"), unquote(part["Pushd-Channel"]), data)
                 part = {}
 
 
@@ -193,7 +200,8 @@ async def text_lines(ports: Ports, subscription: Subscription) -> Items:
         verb, _, rest = line.rstrip(b"\r\n").decode().partition(" ")
         if verb == "MSG":
             channel, id, text = rest.split(" ", 2)
-            yield ReceivedMessage(id, channel, unescape(text.encode()).decode("utf-8", "replace"))
+            data = unescape(text.encode()).decode("utf-8", "replace")
+            yield _received(None if id == "-" else id, channel, data)
         elif verb == "GAP":
             yield ReceivedGap(*rest.split(" "))
         elif verb == "END":
@@ -244,7 +252,12 @@ def _items(text: str | bytes) -> list[Item]:
             return [Confirmed(message["cursor"])]
     if "subscribe" in message:
         return [Confirmed(message.get("cursor"))]
-    return [ReceivedMessage(message["id"], message["channel"], message.get("data"))] if "id" in message else []
+    is_message = "id" in message or message.get("kept") is False
+    return [_received(message.get("id"), message["channel"], message.get("data"))] if is_message else []
+
+
+def _received(id: str | None, channel: str | None, data: Any) -> ReceivedMessage | ReceivedTransient:
+    return ReceivedTransient(channel, data) if id is None else ReceivedMessage(id, channel, data)
 
 
 def _confirmed_by_line(line: bytes) -> Confirmed:
@@ -326,7 +339,8 @@ def _parse_event(event: bytes, is_json: bool) -> list[Item]:
     data, kind = "\n".join(fields.get("data", [])), fields.get("event", [""])[0]
     if kind in ("gap", "end", "begin") or (is_json and data):
         return _items(data)
-    return [ReceivedMessage(fields["id"][0], None, data)] if "id" in fields else []
+    id = fields["id"][0] if "id" in fields else None
+    return [_received(id, None, data)] if "data" in fields else []
 
 
 async def _polls(ports: Ports, subscription: Subscription, target: str, pause: float) -> Items:
@@ -344,7 +358,7 @@ async def _polls(ports: Ports, subscription: Subscription, target: str, pause: f
             if reason := _header(head, "Pushd-Gap"):
                 yield ReceivedGap("", subscription.since or "", cursor, reason)
             for message in json.loads(body) if body else ():
-                yield ReceivedMessage(message["id"], message["channel"], message.get("data"))
+                yield _received(message.get("id"), message["channel"], message.get("data"))
             yield ReceivedCursor(cursor)
             if _header(head, "Pushd-End"):
                 yield ReceivedEnd("")

@@ -150,7 +150,7 @@ async def test_a_slow_client_is_paused_and_disconnected_when_its_queue_is_full(s
 async def test_a_kick_is_reported_and_closes(server):
     client = server.connect()
     client.send("a")
-    server.hub.kick(DAEMON, server.only_id())
+    server.hub.kicks.kick(DAEMON, server.only_id())
     assert client.lines == ["ERR kicked an operator closed this connection"]
     assert client.transport.disconnecting
     assert server.counters.disconnects["kicked"] == 1
@@ -209,7 +209,7 @@ async def test_a_connection_that_ends_while_its_topics_are_opened(server, ending
     client = server.connect()
     client.send("a")
     if ending == "kick":
-        server.hub.kick(DAEMON, server.only_id())
+        server.hub.kicks.kick(DAEMON, server.only_id())
     elif ending == "lost":
         client.lose()
     errors = {"refused": Unavailable("the backend is away"), "bug": RuntimeError("a bug")}

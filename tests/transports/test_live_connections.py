@@ -112,7 +112,7 @@ Ending = Callable[[Connection], Awaitable[None]]
 
 
 async def kick(connection: Connection) -> None:
-    connection.server.hub.kick(DAEMON, connection.added[0].peer.id)
+    connection.server.hub.kicks.kick(DAEMON, connection.added[0].peer.id)
 
 
 async def lose(connection: Connection) -> None:

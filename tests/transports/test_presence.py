@@ -122,7 +122,7 @@ async def test_lost_connection_leaves_after_the_grace(server: InMemoryServer, ca
 async def test_kicked_connection_leaves_at_once(server: InMemoryServer, case: Case) -> None:
     connect(server, case)
     (subscriber,) = server.hub.connections(DAEMON, None, None, 9)
-    server.hub.kick(DAEMON, subscriber.peer.id)
+    server.hub.kicks.kick(DAEMON, subscriber.peer.id)
     assert told(server) == ["enter alice", "leave alice kicked"]
 
 

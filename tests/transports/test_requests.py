@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import DeferredList
 
+from tests.authorization.credentials import EVERYTHING, Credentials, only
 from tests.transports.askers import ASKERS, REPLIES, HttpAsker, LineAsker, WebSocketAsker, reply_by_http
 from tests.transports.client import Received
 from tests.transports.daemon import turns, until
@@ -433,3 +434,41 @@ async def test_pipelined_requests_are_answered_in_their_order(daemon):
         assert request.data == data
         await responder.ask(publish=request.reply_to, data=data.decode())
     assert (await first.answer).body == b"1"
+
+
+async def test_askers_behind_a_proxy_are_counted_by_their_address(start_daemon):
+    daemon = await start_daemon({"http.trusted_proxies": "127.0.0.1", "limits.connections_per_address": 2})
+    responder = await responder_of(daemon)
+    asker = HttpAsker(daemon, {"X-Forwarded-For": "192.0.2.7"})
+    await asker.open()
+    answers = [asker.ask("jobs", str(number)) for number in range(2)]
+    requests = [await received(responder) for _ in answers]
+    assert (await asker.ask("jobs", "one too many")).code == "too-many-connections"
+    await responder.ask(publish=requests[0].reply_to, data="done")
+    await answers[0]
+    answer = asker.ask("jobs", "another")
+    await responder.ask(publish=(await received(responder)).reply_to, data="done")
+    assert (await answer).data == b"done"
+    asker.abort()
+
+
+@pytest.mark.parametrize("asker_class", [HttpAsker, WebSocketAsker])
+@pytest.mark.parametrize(("left", "code"), [(None, "token-revoked"), (only(("subscribe",), ["**"]), "forbidden")])
+async def test_an_open_request_is_refused_when_a_reload_takes_the_right_for_it(
+    start_daemon, tmp_path, asker_class, left, code
+):
+    credentials = Credentials(tmp_path)
+    credentials.write({"responder": EVERYTHING, "asker": only(("publish",), ["**"])})
+    daemon = await start_daemon({}, file=credentials.file)
+    responder = JsonWebSocket(daemon)
+    await responder.open("/ws/jobs", {"Authorization": "Bearer responder"})
+    asker = asker_class(daemon, {"Authorization": "Bearer asker"})
+    await asker.open()
+    answer = asker.ask("jobs", "1")
+    request = await received(responder)
+    credentials.write({"responder": EVERYTHING} | ({} if left is None else {"asker": left}))
+    await daemon.reload()
+    if asker_class is HttpAsker or left is not None:  # otherwise the connection is closed
+        assert (await answer).code == code
+    assert (await responder.ask(publish=request.reply_to, data="secret"))["error"]["code"] == "no-request"
+    assert open_requests(daemon) == 0

@@ -152,6 +152,7 @@ async def test_idle_connection_beyond_the_quota_of_all_nodes_is_closed(
 ) -> None:
     others.connections = MOST
     peer = peer_class(server)
+    server.clock.advance(0)
     server.clock.advance(_REPEAT_SECONDS)
     assert connections(server) == 0
     assert server.counters.refusals["too-many-connections"] == 1
@@ -164,6 +165,7 @@ async def test_credential_beyond_the_quota_of_all_nodes_changes_nothing(
     server: InMemoryServer, others: OtherNodes, peer_class: type[InMemoryPeer]
 ) -> None:
     peer = peer_class(server)
+    server.clock.advance(0)
     others.connections = MOST
     peer.ask({"auth": "shop:alice:few"})
     server.clock.advance(_REPEAT_SECONDS)

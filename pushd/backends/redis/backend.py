@@ -12,7 +12,6 @@ from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
 from pushd.backends.interface import Audience, BackendEvents, ClosedElsewhere, PublishResult, Usage
-from pushd.backends.presence import NoPresence
 from pushd.backends.redis.address import Address
 from pushd.backends.redis.audiences import AudienceQueries
 from pushd.backends.redis.command_runner import CommandRunner
@@ -24,6 +23,7 @@ from pushd.backends.redis.leases import LEASE_SECONDS, NodeLease
 from pushd.backends.redis.limited_log import LimitedLog
 from pushd.backends.redis.link import Link, NotUsable
 from pushd.backends.redis.locator import Locator, log_in
+from pushd.backends.redis.presence import RedisPresence
 from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
 from pushd.backends.redis.publisher import NotSent, Publisher
 from pushd.backends.redis.reader import Reader
@@ -145,11 +145,12 @@ class RedisBackend:
         self._requests = RedisRequests(self._commands, self._node, reactor)
         self._node_usage = NodeUsage(self._commands, self._lease, reactor, lambda: self._events.restore_usage())
         self._lease.add(self._node_usage)
+        self.presence = RedisPresence(self._commands, self._lease, bounds, reactor)
+        self._lease.add(self.presence)
         self._pages = DeferredSemaphore(_PAGES)
         self._events: BackendEvents
         self._feed: Feed
         self._audiences: AudienceQueries
-        self.presence = NoPresence()
         self._limited_log = LimitedLog(self.log, reactor)
         self._told: str | None = None
         self._warned_policy = _NO_EVICTION
@@ -168,6 +169,7 @@ class RedisBackend:
         self._feed_link.start()
         self._heartbeat.start()
         self._lease.start()
+        self.presence.start()
         self._retention_walk.start()
 
     async def stop(self) -> None:
@@ -176,6 +178,7 @@ class RedisBackend:
         self._retention_walk.stop()
         self._publisher.stop()
         self._subscriptions.stop()
+        await self.presence.stop()
         await self._lease.stop()
         await self._feed_link.stop()
         await self._commands.link.stop()
@@ -298,7 +301,7 @@ class RedisBackend:
         if position is None or not self._events.local_audience(draft.channel).transports:
             return Unavailable(str(refusal))
         message = transient(draft, *position, self._wall(), is_local=True)
-        self._events.on_message(message)
+        self._events.deliver(message, draft.exclude)
         return message
 
     # Connections

@@ -5,11 +5,12 @@ An ephemeral message is ``e EPOCH SEQ MILLISECONDS NUMBER`` and LF, then the sam
 deletion is ``x EPOCH COUNT`` and LF, then the channel.
 """
 
-from typing import Final
+import re
+from typing import Final, NamedTuple
 
 import msgspec
 
-from pushd.core.message import Draft, Message, transient
+from pushd.core.message import Draft, Exclusion, Message, transient
 
 END, MARK, TRANSIENT = 1, 2, 3
 """Kinds of messages for the script: the last one of a channel, a mere end mark, and an ephemeral one."""
@@ -28,11 +29,22 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     """Omitted if there is none, so that it costs nothing then."""
     reply_to: str | None = None
     """Omitted, too."""
+    exclude: str | None = None
+    """Only on pub/sub: the id of a connection that does not receive it, a space, and its owner; see `Exclusion`."""
+
+
+class Published(NamedTuple):
+    """A message as it is published on pub/sub."""
+
+    message: Message
+    exclude: Exclusion | None
+    """The connection to which it is not delivered."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Body).decode
 _FOREVER: Final = 0
+_EXCLUSION: Final = re.compile(r"[0-9a-f]{32} [A-Za-z0-9_-]{1,24}")
 
 
 def encode_draft(draft: Draft, subscribers: int) -> tuple[object, ...]:
@@ -42,11 +54,14 @@ def encode_draft(draft: Draft, subscribers: int) -> tuple[object, ...]:
         body = _encode((*fields, draft.sender, draft.reply_to))
     else:
         body = _encode(fields if draft.sender is None else (*fields, draft.sender))
+    live = b""
+    if draft.exclude is not None:
+        live = _encode((*fields, draft.sender, draft.reply_to, " ".join(draft.exclude)))
     size = len(draft.data) + len(draft.channel) + len(draft.content_type) + len(draft.event or "")
     size += len((draft.sender or "").encode())
     ttl = _FOREVER if draft.ttl is None else max(round(draft.ttl * 1000), 1)
     kind = (0 if draft.keep else TRANSIENT) if not draft.end else END if draft.data else MARK
-    return (draft.channel, _as_text(body), f"{len(draft.data)} {size}", ttl, kind, subscribers)
+    return (draft.channel, _as_text(body), f"{len(draft.data)} {size}", ttl, kind, subscribers, _as_text(live))
 
 
 def _as_text(data: bytes) -> msgspec.Raw:
@@ -74,7 +89,15 @@ def accepted(draft: Draft, epoch: str, seq: int, prev: int, milliseconds: int) -
 
 
 def decode_message(raw: bytes) -> Message:
-    """Decode a message.
+    """Decode a stored message.
+
+    :raises ValueError: when it is malformed, so another client publishes under this prefix.
+    """
+    return decode_published(raw).message
+
+
+def decode_published(raw: bytes) -> Published:
+    """Decode a message that was published on pub/sub.
 
     :raises ValueError: when it is malformed, so another client publishes under this prefix.
     """
@@ -87,7 +110,7 @@ def decode_message(raw: bytes) -> Message:
         case _:
             raise ValueError("not a message")
     epoch, body = epoch_raw.decode("ascii"), _decode(rest)
-    return Message(
+    message = Message(
         epoch,
         int(seq),
         None if prev == b"0" else f"{epoch}-{prev.decode('ascii')}",
@@ -102,6 +125,13 @@ def decode_message(raw: bytes) -> Message:
         is_kept=is_kept,
         reply_to=None if is_kept else body.reply_to,
     )
+    return Published(message, None if body.exclude is None else _exclusion(body.exclude))
+
+
+def _exclusion(text: str) -> Exclusion:
+    if not _EXCLUSION.fullmatch(text):
+        raise ValueError("invalid exclusion")
+    return Exclusion(*text.split(" "))
 
 
 def prev_of(message: Message) -> int:

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from pushd.backends.interface import BackendEvents
 from pushd.backends.redis.delivered_ids import DeliveredIds
-from pushd.backends.redis.encoding import prev_of
+from pushd.backends.redis.encoding import Published, prev_of
 from pushd.backends.redis.held_messages import HeldMessages
 from pushd.backends.redis.limited_log import LimitedLog
 from pushd.backends.redis.pubsub_messages import Deletion, MoreLost, ReturnedHeartbeat, parse
@@ -27,7 +27,7 @@ from pushd.backends.redis.reader import LogState, MissedReply, Reader
 from pushd.backends.redis.subscriptions import TopicSubscriptions
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Unavailable
-from pushd.core.message import Message
+from pushd.core.message import Exclusion, Message
 
 FOREIGN: Final = "Redis pub/sub: message ignored that pushd did not send; another client publishes under this prefix"
 _MAX_RESYNCED: Final = 50_000
@@ -125,11 +125,11 @@ class Feed:
         if self.position is None:
             return
         received = parse(raw)
-        if isinstance(received, Message):
-            if received.is_kept:
-                self._receive_message(received, raw)
+        if isinstance(received, Published):
+            if received.message.is_kept:
+                self._receive_message(*received, raw)
             else:
-                self._receive_transient(received, raw)
+                self._receive_transient(*received, raw)
         elif isinstance(received, ReturnedHeartbeat):
             if self._returned(received.token) and received.epoch == self.position.epoch:
                 self._confirm(received.head)
@@ -138,13 +138,13 @@ class Feed:
         else:
             self._verify(received, raw)
 
-    def _receive_message(self, message: Message, raw: bytes) -> None:
+    def _receive_message(self, message: Message, exclude: Exclusion | None, raw: bytes) -> None:
         position, channel = self.position, message.channel
         if position is None or message.epoch in self._past:
             return
         if message.epoch != position.epoch or not self._delivered.is_plausible(message.seq):
             self._verify(message, raw)
-        elif self._delivered.has(message):
+        elif self._delivered.has(message) and not self._delivered.is_withheld(message, exclude):
             return
         elif not self._subscriptions.covers(channel):  # of a broader pattern than any that was asked for
             self._advance_position(message.seq)
@@ -153,9 +153,9 @@ class Feed:
         elif prev > self._newest.get(channel, 0) and prev > self._reached(channel):
             self._verify_link(message, raw)
         else:
-            self._deliver(message)
+            self._deliver(message, exclude)
 
-    def _receive_transient(self, message: Message, raw: bytes) -> None:
+    def _receive_transient(self, message: Message, exclude: Exclusion | None, raw: bytes) -> None:
         """Deliver an ephemeral message, unless it was received before, or was published before what was read from the
         history meanwhile. Copies, received because several patterns match, follow each other.
         """
@@ -167,7 +167,7 @@ class Feed:
             return
         self._newest_transient = raw
         if message.seq >= self._delivered.floor and self._subscriptions.covers(message.channel):
-            self._listener.on_message(message)
+            self._listener.deliver(message, exclude)
 
     def _reached(self, channel: str) -> float:
         """Return the sequence up to which no message of a channel is missing; infinite while none is expected. Messages
@@ -175,8 +175,8 @@ class Feed:
         """
         return max(self._newest.get(channel, 0), self._subscriptions.since(channel))
 
-    def _deliver(self, message: Message) -> None:
-        self._delivered.add(message)
+    def _deliver(self, message: Message, exclude: Exclusion | None = None) -> None:
+        self._delivered.add(message, exclude)
         position = self.position
         if position is not None and message.seq > position.seq:
             self.position = MessageId(position.epoch, message.seq)
@@ -184,7 +184,7 @@ class Feed:
             self._newest.clear()
             self._subscriptions.settle_all(message.seq)
         self._newest[message.channel] = message.seq
-        self._listener.on_message(message)
+        self._listener.deliver(message, exclude)
         if self._delivered.is_full:
             self._restart("no heartbeat has come back while too many messages arrived")
 

@@ -118,15 +118,18 @@ class _CommandQueue:
             asked.callback(reply)
 
     def connectionLost(self, why: Any) -> None:
-        """Connection lost: fail all pending commands."""
+        """Connection lost: fail all pending commands.
+
+        Before that, `lost` is called, so that whoever repeats a command waits for the next connection.
+        """
         self.reason = self.failure or why.getErrorMessage()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         super().connectionLost(why)  # type: ignore[misc]
+        self.lost.callback(None)
         while self._pending:
             self._pending.popleft()[1].errback(LostConnection(self.reason))
-        self.lost.callback(None)
 
     def _check_overdue(self) -> None:
         """Abort the connection if a reply is overdue: a frozen Redis is detected in no other way."""

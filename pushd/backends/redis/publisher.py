@@ -54,7 +54,7 @@ class _PendingPublish:
         self.subscribers = subscribers
         self.key = key
         self.until = until
-        self.bytes = sum([len(draft.data) + 1024 for draft in drafts])
+        self.bytes = sum([len(draft.data) * (1 if draft.exclude is None else 2) + 1024 for draft in drafts])
         self.answer: Deferred[list[PublishResult]] = Deferred()
 
 

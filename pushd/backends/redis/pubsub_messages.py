@@ -4,9 +4,8 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from pushd.backends.redis.encoding import decode_message
+from pushd.backends.redis.encoding import Published, decode_published
 from pushd.core.errors import Refusal
-from pushd.core.message import Message
 from pushd.core.names import check_topic, is_pattern, is_reply
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -35,13 +34,13 @@ class MoreLost(NamedTuple):
     """Redis has found out that it had lost messages."""
 
 
-def parse(raw: bytes) -> Message | Deletion | ReturnedHeartbeat | MoreLost:
+def parse(raw: bytes) -> Published | Deletion | ReturnedHeartbeat | MoreLost:
     """Parse a pub/sub message.
 
     :raises ValueError: when it is malformed, so another program publishes under this prefix.
     """
     if raw.startswith((b"m ", b"e ")):
-        return _checked(decode_message(raw))
+        return _checked(decode_published(raw))
     head, _, rest = raw.partition(b"\n")
     match head.decode("ascii").split(" "):
         case ["x", epoch, count]:
@@ -53,8 +52,9 @@ def parse(raw: bytes) -> Message | Deletion | ReturnedHeartbeat | MoreLost:
     raise ValueError("unknown kind")
 
 
-def _checked(message: Message) -> Message:
+def _checked(published: Published) -> Published:
     """Check what could forge frames or make an encoder fail."""
+    message = published.message
     if not message.is_kept <= message.seq < _MAX_SEQ:
         raise ValueError("invalid sequence")
     if message.event is not None and _CONTROL.search(message.event):
@@ -63,7 +63,7 @@ def _checked(message: Message) -> Message:
     checked_channel(message.channel)
     if message.reply_to is not None and not is_reply(checked_channel(message.reply_to)):
         raise ValueError("invalid channel for the reply")
-    return message
+    return published
 
 
 def check_data(data: bytes, content_type: str, encoding: str) -> None:

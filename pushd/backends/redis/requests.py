@@ -24,6 +24,7 @@ from pushd.backends.redis.pubsub_messages import check_data, checked_channel
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.message import Draft
 from pushd.core.names import REPLY
+from pushd.core.open_requests import MAX_SECONDS
 
 _SEEK_SECONDS: Final = 0.5
 """How long responders are sought, where a node is frozen or Redis has not noticed its dead connection."""
@@ -177,7 +178,7 @@ class RedisRequests:
     def _handle(self, listener: RequestListener, verb: str, node: str, words: list[str], body: bytes) -> None:
         match verb, words:
             case "seek", [number, seconds]:
-                mark = listener.on_seek(node, checked_channel(body.decode()), float(seconds))
+                mark = listener.on_seek(node, checked_channel(body.decode()), _seconds_of(seconds))
                 self._send(node, "found", int(number), "-" if mark is None else _number(mark))
             case "found", [number, mark]:
                 self._on_found(int(number), node, mark)
@@ -236,6 +237,17 @@ def _number_of(word: str) -> float:
     :raises ValueError: when the word is neither.
     """
     return inf if word == "inf" else int(word)
+
+
+def _seconds_of(word: str) -> float:
+    """Return how long a request waits.
+
+    :raises ValueError: when it may not.
+    """
+    seconds = float(word)
+    if not 0 <= seconds <= MAX_SECONDS:
+        raise ValueError("invalid timeout")
+    return seconds
 
 
 def _reply_of(token: str, body: bytes) -> Draft:

@@ -27,7 +27,7 @@ def _script(name: str, *before: str) -> Script:
     return compose(name, (_FOLDER / f"{name}.lua").read_bytes(), *before)
 
 
-PUBLISH = _script("publish")
+PUBLISH = _script("publish", "append")
 OPEN = _script("open", "topics")
 LAST = _script("last", "topics")
 PAGE = _script("page", "topics")
@@ -42,6 +42,10 @@ RELEASE = _script("release", "leases")
 USAGE = _script("usage", "leases")
 DROP_USAGE = _script("drop_usage", "leases")
 RATES = _script("rates")
+PRESENCE = _script("presence", "leases", "append", "members")
+SWEEP = _script("sweep", "leases", "append", "members")
+DROP_PRESENCE = _script("drop_presence", "leases", "append", "members")
+WHO = _script("who", "leases", "append", "members")
 FORGET = _script("forget")
 LOOK = _script("look")
 REVOKE = _script("revoke")
@@ -51,5 +55,5 @@ URL = _script("url")
 RETAIN = _script("retain")
 ALL = (
     *(PUBLISH, OPEN, LAST, PAGE, LOSSES, MISSED, FETCH, LINK, JOIN, BEAT, LEASE, RELEASE, FORGET, LOOK),
-    *(REVOKE, UNREVOKE, KICK, URL, USAGE, DROP_USAGE, RATES, RETAIN),
+    *(REVOKE, UNREVOKE, KICK, URL, USAGE, DROP_USAGE, RATES, PRESENCE, SWEEP, DROP_PRESENCE, WHO, RETAIN),
 )

@@ -313,7 +313,7 @@ class SqliteBackend(SingleNode):
                 if isinstance(message, Message):
                     if message.is_kept:
                         self._tail.add(message, request.now, self._ttl_of(draft))
-                    self._events.on_message(message)
+                    self._events.deliver(message, draft.exclude)
         elif isinstance(request, RevokeRequest):
             self._events.on_revocations(request.revocations)
         elif isinstance(request, DeleteRequest) and result:
@@ -328,7 +328,7 @@ class SqliteBackend(SingleNode):
     def _deliver_transient(self, draft: Draft) -> Message:
         """Deliver an ephemeral message at once. If others are waiting for their commit, it is delivered after them."""
         message = transient(draft, self._tail.epoch, self._tail.head, self._wall())
-        self._events.on_message(message)
+        self._events.deliver(message, draft.exclude)
         return message
 
     def _on_maintained(self, totals: LogTotals) -> None:

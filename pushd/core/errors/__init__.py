@@ -65,6 +65,7 @@ from pushd.core.errors.requests import (
     TooManyRequests,
 )
 from pushd.core.errors.unavailability import (
+    CallbackUnavailable,
     Ended,
     InternalError,
     Kicked,
@@ -94,6 +95,7 @@ __all__ = [
     "BadTopic",
     "BadTtl",
     "BadUtf8",
+    "CallbackUnavailable",
     "Ended",
     "Forbidden",
     "HttpOnLines",

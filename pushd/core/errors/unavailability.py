@@ -1,5 +1,7 @@
 """Refusals because of the state of the daemon or of its backend, and ends of connections."""
 
+from typing import Self
+
 from pushd.core.errors.refusal import Refusal
 
 
@@ -53,6 +55,18 @@ class Unavailable(Refusal):
     status = 503
     close = 1013
     retry_after: int | None = 1
+
+
+class CallbackUnavailable(Unavailable):
+    """The application cannot be asked at present whether something is allowed."""
+
+    def __init__(self, text: str, retry_after: int = 1) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+    def without_traceback(self) -> Self:
+        """Return a copy without the traceback."""
+        return type(self)(str(self), self.retry_after or 1)
 
 
 class OutcomeUnknown(Unavailable):

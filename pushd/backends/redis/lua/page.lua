@@ -4,7 +4,7 @@
 -- given, without losses; 0 for all messages · 12… topics.
 -- Gives epoch, head, unknown, beyond, the facts, how far this page got, whether nothing was left, and of the walk over
 -- losses what open.lua gives; then the messages.
-local ROWS, EFFORT = 2000, 20000
+local ROWS, EFFORT, LOOKED_UP = 2000, 20000, 4 * 1024 * 1024
 guard()
 expire(num(ARGV[5]), 100)
 save()
@@ -57,14 +57,18 @@ end
 -- The newest message of a channel up to `upto`, as far as it is newer than `after`; 0 for none. It is looked up only where
 -- the newest message of all is another one, or was lost.
 local latest = {}
+local function is_newest_known(r)
+    return r.n == 0 or (r.last <= upto and r.last > r.lost)
+end
+
 local function latest_of(ch)
     local s = latest[ch]
     if s then return s end
     local r = record(ch)
     s = 0
-    if r and r.n > 0 and r.last <= upto and r.last > r.lost then
-        s = r.last
-    elseif r and r.n > 0 then
+    if r and is_newest_known(r) then
+        if r.n > 0 then s = r.last end
+    elseif r then
         local row = redis.call('XREVRANGE', E .. 's:' .. ch, str(upto) .. '-0', str(after + 1) .. '-0', 'COUNT', 1)[1]
         if row then
             s, effort = seq_of(row[1]), effort + 1 + math.floor(#row[2][6] / 256)
@@ -72,6 +76,16 @@ local function latest_of(ch)
     end
     latest[ch] = s
     return s
+end
+
+-- Bytes of the messages that would be read to look them up for all channels, approximately.
+local function lookup_bytes()
+    local bytes = 0
+    for i = 12, #ARGV do
+        local r = record(ARGV[i])
+        if r and not is_newest_known(r) then bytes = bytes + r.b / r.n end
+    end
+    return bytes
 end
 
 local function merge_latest()
@@ -99,7 +113,7 @@ local function merge_latest()
     position = upto
 end
 
--- With a pattern the timeline is gone through, which names the channel of each message.
+-- With a pattern, or where too much would be looked up, the timeline is gone through, which names the channel of each message.
 local function scan()
     local left, taken, from = ROWS, 0, after
     local last = upto > 0 and str(upto) .. '-0' or '+'
@@ -134,9 +148,16 @@ local function scan()
     end
 end
 
-if ARGV[10] == '1' then scan() elseif upto > 0 then merge_latest() else merge() end
+local has_pattern = ARGV[10] == '1'
+if has_pattern or (upto > 0 and lookup_bytes() > LOOKED_UP) then
+    scan()
+elseif upto > 0 then
+    merge_latest()
+else
+    merge()
+end
 save()
 local answer = { cmsgpack.pack({ epoch, seq, unknown, beyond, all, position, complete, after,
-    begin_walk(after, ARGV[10] == '1' and upto == 0) }) }
+    begin_walk(after, has_pattern and upto == 0) }) }
 for i, each in ipairs(messages) do answer[i + 1] = each[3] end
 return answer

@@ -3,15 +3,17 @@
 -- connected to · [4] prefix of all pub/sub channels · the rest is each script's own.
 --
 -- PREFIX log            hash: epoch, seq, run, n and b (messages and bytes kept), unknown, beyond, forgets; keys (bytes
---                       of idempotency keys); walk (until when losses are journaled) and changes (how many were); ages
---                       (whether a channel has had an age of its own) and aged (up to where all rows that are left in
---                       the timeline are of such channels, unless they are new)
+--                       of idempotency keys); walk (until when losses are journaled) and changes (how many were);
+--                       events (bytes kept of presence events, which are not in b); ages (whether a channel has had an
+--                       age of its own) and aged (up to where all rows that are left in the timeline are of such channels,
+--                       unless they are new)
 -- PREFIX EPOCH :t       stream: the timeline, for each kept message its channel (c), time (t), bytes of data and size (z),
 --                       and a mark where it has a time to live of its own (l)
 -- PREFIX EPOCH :s:CH    stream: the messages of a channel: t, z, the message (m), and l
 -- PREFIX EPOCH :c:CH    hash: the record of a channel; age only where it has one of its own, in milliseconds
 -- PREFIX EPOCH :aging    sorted set: the channels with an age of their own, by when their oldest message expires or earlier
 -- PREFIX EPOCH :names, :live, :idle, :gone, :lost, :ended, :ttl    sorted sets of channels; :ttl has messages
+-- PREFIX EPOCH :events:live, :events:idle    instead of :live and :idle for the channels of presence events
 --                       The empty name is always in :names and :lost: where it is missing, Redis has evicted the set
 -- PREFIX EPOCH :changes stream: the journal of losses, for each its channel and what that had lost before: see losses.lua
 -- PREFIX EPOCH :keys   sorted set: the idempotency keys by their time, each with its bytes
@@ -30,16 +32,16 @@ local function sizes_of(text)
 end
 
 local log = redis.call('HMGET', LOG, 'epoch', 'seq', 'n', 'b', 'unknown', 'beyond', 'forgets', 'run', 'ttl',
-    'walk', 'changes', 'guarded', 'keys', 'ages', 'aged')
+    'walk', 'changes', 'guarded', 'keys', 'events', 'ages', 'aged')
 local epoch, seq, kept, cost = log[1], num(log[2]), num(log[3]), num(log[4])
 local unknown, beyond, forgets, run, has_ttl = num(log[5]), num(log[6]), num(log[7]), log[8], log[9]
-local walk, changes = num(log[10]), num(log[11])
+local walk, changes, event_cost = num(log[10]), num(log[11]), num(log[14])
 local guarded, log_dirty = log[12], false
-local has_ages, aged = log[14], num(log[15])
+local has_ages, aged = log[15], num(log[16])
 -- The timeline has a row for each kept message. Where it has none, Redis has evicted it: a new epoch begins.
 if not epoch or (kept > 0 and redis.call('XLEN', P .. epoch .. ':t') == 0) then
     epoch, run, guarded, has_ttl, has_ages, aged = ARGV[2], ARGV[3], '1', false, false, 0
-    seq, kept, cost, unknown, beyond, forgets, walk, changes, log[13] = 0, 0, 0, 0, 0, 0, 0, 0, 0
+    seq, kept, cost, unknown, beyond, forgets, walk, changes, log[13], event_cost = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
     redis.call('DEL', LOG)
     redis.call('HSET', LOG, 'epoch', epoch, 'seq', 0, 'run', run, 'guarded', guarded)
     redis.call('ZADD', P .. epoch .. ':names', 0, '')
@@ -64,7 +66,16 @@ local function look_again()
     if has_ages then aged, log_dirty = 0, true end
 end
 
-local function channels() return redis.call('ZCARD', E .. 'names') - (guarded and 1 or 0) end
+-- The channels of presence events have bounds of their own, so that they and others evict nothing of each other.
+local PRESENCE = '$presence/'
+local function has_events(ch) return string.sub(ch, 1, #PRESENCE) == PRESENCE end
+local function live_of(ch) return has_events(ch) and E .. 'events:live' or E .. 'live' end
+local function idle_of(ch) return has_events(ch) and E .. 'events:idle' or E .. 'idle' end
+local function event_channels()
+    return redis.call('ZCARD', E .. 'events:live') + redis.call('ZCARD', E .. 'events:idle')
+end
+
+local function channels() return redis.call('ZCARD', E .. 'names') - (guarded and 1 or 0) - event_channels() end
 
 -- Records are read once and written back by `save`. Beside what is in Redis they hold, of a channel that loses its oldest
 -- messages, the rows that go next and the ids that are to be deleted: so a batch of messages needs few calls.
@@ -77,9 +88,9 @@ local function replacement(ch)
     local is_known = redis.call('ZSCORE', E .. 'names', ch)
     if not is_known and not redis.call('ZSCORE', E .. 'gone', ch) then return false end
     redis.call('DEL', E .. 's:' .. ch)
-    redis.call('ZREM', E .. 'live', ch)
+    redis.call('ZREM', live_of(ch), ch)
     redis.call('ZREM', E .. 'ended', ch)
-    if is_known then redis.call('ZADD', E .. 'idle', seq, ch) end
+    if is_known then redis.call('ZADD', idle_of(ch), seq, ch) end
     look_again()
     return {
         last = 0, at = ms, ended = 0, lost = seq, lat = ms, why = 'evicted', n = 0, b = 0, gone = is_known and 0 or 1, age = 0,
@@ -146,7 +157,7 @@ local function save()
                 journal(ch, r.old)
                 r.old = nil
             end
-            if r.used then redis.call('ZADD', E .. 'live', r.used, ch) end
+            if r.used then redis.call('ZADD', live_of(ch), r.used, ch) end
             redis.call('HSET', E .. 'c:' .. ch, 'last', r.last, 'at', r.at, 'ended', r.ended, 'lost', r.lost,
                 'lat', r.lat, 'why', r.why, 'n', r.n, 'b', r.b, 'gone', r.gone)
             r.dirty, r.has_lost, r.used, r.ids, r.rows = false, false, nil, nil, nil
@@ -156,7 +167,7 @@ local function save()
     deleted = {}
     if log_dirty then
         redis.call('HSET', LOG, 'seq', seq, 'n', kept, 'b', cost, 'unknown', unknown, 'beyond', beyond,
-            'forgets', forgets)
+            'forgets', forgets, 'events', event_cost)
         if has_ages then redis.call('HSET', LOG, 'aged', aged) end
     end
 end
@@ -171,15 +182,16 @@ end
 
 local function empty(ch, r)
     redis.call('DEL', E .. 's:' .. ch)
-    redis.call('ZREM', E .. 'live', ch)
-    redis.call('ZADD', E .. 'idle', seq, ch)
+    redis.call('ZREM', live_of(ch), ch)
+    redis.call('ZADD', idle_of(ch), seq, ch)
     r.b, r.used, r.ids, r.rows = 0, nil, nil, nil
 end
 
 -- Counts a row of the timeline out; gives its bytes of data.
-local function discount(sizes)
+local function discount(ch, sizes)
     local data, size = sizes_of(sizes)
-    kept, cost, log_dirty = kept - 1, cost - size - BOOKKEEPING, true
+    kept, log_dirty = kept - 1, true
+    if has_events(ch) then event_cost = event_cost - size - BOOKKEEPING else cost = cost - size - BOOKKEEPING end
     return data
 end
 
@@ -187,7 +199,7 @@ local function count_out(ch, r, id, at, sizes, is_mortal, why)
     local s = seq_of(id)
     deleted[#deleted + 1] = id
     if is_mortal then redis.call('ZREM', E .. 'ttl', str(s) .. ':' .. ch) end
-    r.n, r.b = r.n - 1, r.b - discount(sizes)
+    r.n, r.b = r.n - 1, r.b - discount(ch, sizes)
     note_loss(r, s, at, why)
     if r.n == 0 then empty(ch, r) end
 end
@@ -221,7 +233,7 @@ local function lose(id, f, why)
     if not r or redis.call('XDEL', E .. 's:' .. ch, id) == 0 then
         -- Redis has evicted the channel or its stream.
         redis.call('XDEL', T, id)
-        discount(f[6])
+        discount(ch, f[6])
         if r then note_loss(r, seq_of(id), num(f[4]), 'evicted') else unknown = math.max(unknown, seq_of(id)) end
         return
     end

@@ -1,17 +1,17 @@
 -- Takes messages into the log, each for itself and in their order, and hands them to whoever listens.
 -- ARGV: 5 messages, 6 bytes, 7 age, 8 total bytes, 9 channels: the bounds · 10 node, 11 number: who asks, and for the
 -- how many-th time · 12 the run of Redis in which this was asked before, empty if never · 13 the time after which nobody
--- waits for the answer · 14 key under which a repeat gets the first answer · 15 MessagePack, six values for each
+-- waits for the answer · 14 key under which a repeat gets the first answer · 15 MessagePack, seven values for each
 -- message: channel, body, bytes of data and size as one text, time to live, kind (0, 1 an end, 2 only the mark of an end, 3
--- ephemeral), how many hear it at that node · 16 a digest of the body that was sent with the key · 17 the
--- epoch in which this was asked before · 18 MessagePack, four values for each channel with a retention of its own: its
--- name, messages, bytes and age, 0 for that of all channels; empty where there is none.
+-- ephemeral), how many hear it at that node, the body to publish in place of the one to keep, empty where it is the same ·
+-- 16 a digest of the body that was sent with the key · 17 the epoch in which this was asked before · 18 MessagePack, four
+-- values for each channel with a retention of its own: its name, messages, bytes and age, 0 for that of all channels; empty
+-- where there is none.
 -- Gives status, epoch, and for each message its sequence (-1: too many channels), that of the one before it, its time
 -- and how many were told to hear it.
-local MESSAGES, BYTES, AGE, TOTAL, CHANNELS = num(ARGV[5]), num(ARGV[6]), num(ARGV[7]), num(ARGV[8]), num(ARGV[9])
+MESSAGES, BYTES, AGE, TOTAL, CHANNELS = num(ARGV[5]), num(ARGV[6]), num(ARGV[7]), num(ARGV[8]), num(ARGV[9])
 local ANSWERS, KEY = P .. 'a:' .. ARGV[10], P .. 'i:' .. ARGV[14]
 local REMEMBERED_MS, REMEMBERED, TIDIED = 120000, 64, 16
-local EVICTIONS = 5000
 local KEY_BYTES, KEY_OVERHEAD = 32 * 1024 * 1024, 300
 
 -- Remembers what is answered to a repeat with the key; forgets the oldest keys where all of them take too many bytes.
@@ -55,135 +55,30 @@ if ARGV[12] ~= '' and (ARGV[12] ~= ARGV[3] or ARGV[17] ~= epoch) then
 end
 if ms > num(ARGV[13]) then return cmsgpack.pack({ 'late', epoch, {} }) end
 
-local count = nil
-
-local function forget_idle()
-    local oldest = redis.call('ZPOPMIN', E .. 'idle')[1]
-    if not oldest then return false end
-    local r = record(oldest)
-    if r and r.lost > unknown then unknown = r.lost end
-    redis.call('ZREM', E .. 'names', oldest)
-    drop_record(oldest)
-    count = count - 1
-    return true
-end
-
-local function take(ch)
-    local r = record(ch)
-    if r and r.gone == 0 then return r end
-    guard()
-    count = count or channels()
-    if count >= CHANNELS and not forget_idle() then return nil end
-    local new = { last = 0, at = 0, ended = 0, lost = unknown, lat = 0, why = 'unknown', n = 0, b = 0, gone = 0,
-        age = r and r.age or 0 }
-    if r then
-        keep_old(r)
-        new.old = r.old
-        redis.call('ZREM', E .. 'gone', ch)
-        if r.lost > unknown then new.lost, new.lat, new.why = r.lost, r.lat, r.why end
-    end
-    -- What it takes over of all that is forgotten was never among its own losses.
-    new.old = new.old or { 0, 0, '' }
-    records[ch] = new
-    redis.call('ZADD', E .. 'names', 0, ch)
-    count = count + 1
-    return new
-end
-
-local MS = str(ms)
-
-local limits = {}
-if (ARGV[18] or '') ~= '' then
-    local given = cmsgpack.unpack(ARGV[18])
-    for i = 1, #given, 4 do limits[given[i]] = { given[i + 1], given[i + 2], given[i + 3] } end
-end
-local COMMON = { MESSAGES, BYTES, 0 }
-
-local function keep(ch, r, id, body, sizes, ttl)
-    local data, size = sizes_of(sizes)
-    local own = limits[ch] or COMMON
-    local messages, bytes, age, left = own[1], own[2], own[3], EVICTIONS
-    if r.age ~= age then set_age(ch, r, age) end
-    if messages == 0 or data > bytes then
-        while r.n > 0 and left > 0 do
-            lose_oldest(ch, 'evicted')
-            left = left - 1
-        end
-        note_loss(r, seq, ms, 'evicted')
-        return
-    end
-    if ttl > 0 then
-        redis.call('XADD', E .. 's:' .. ch, id, 't', MS, 'z', sizes, 'm', body, 'l', '1')
-        redis.call('XADD', T, id, 'c', ch, 't', MS, 'z', sizes, 'l', '1')
-        redis.call('ZADD', E .. 'ttl', ms + ttl, str(seq) .. ':' .. ch)
-        if not has_ttl then redis.call('HSET', LOG, 'ttl', 1) end
-        has_ttl = true
-    else
-        redis.call('XADD', E .. 's:' .. ch, id, 't', MS, 'z', sizes, 'm', body)
-        redis.call('XADD', T, id, 'c', ch, 't', MS, 'z', sizes)
-    end
-    kept, cost = kept + 1, cost + size + BOOKKEEPING
-    r.n, r.b, r.used = r.n + 1, r.b + data, seq
-    if age > 0 then redis.call('ZADD', E .. 'aging', 'NX', ms + age, ch) end
-    while (r.n > messages or r.b > bytes) and left > 0 do
-        lose_oldest(ch, 'evicted')
-        left = left - 1
-    end
-end
-
-local function accept(ch, body, sizes, ttl, kind)
-    local r = take(ch)
-    if not r then return -1, 0 end
-    local prev, was_idle = r.last, r.n == 0
-    seq, log_dirty, r.dirty = seq + 1, true, true
-    local id = str(seq)
-    body = 'm ' .. epoch .. ' ' .. id .. ' ' .. str(prev) .. ' ' .. MS .. '\n' .. body
-    if kind > 0 then
-        redis.call('ZADD', E .. 'ended', seq, ch)
-    elseif r.ended == 1 then
-        redis.call('ZREM', E .. 'ended', ch)
-    end
-    r.ended = kind > 0 and 1 or 0
-    if kind < 2 then
-        r.last, r.at = seq, ms
-        keep(ch, r, id .. '-0', body, sizes, ttl)
-    end
-    if r.n > 0 then
-        r.used = seq
-        if was_idle then redis.call('ZREM', E .. 'idle', ch) end
-    elseif was_idle then
-        redis.call('ZADD', E .. 'idle', seq, ch)
-    end
-    local effort = 2000
-    if cost > TOTAL then save() end
-    while cost > TOTAL and effort > 0 do
-        local oldest = redis.call('ZRANGE', E .. 'live', 0, 0)[1]
-        if oldest then lose_oldest(oldest, 'evicted') else cost = 0 end
-        effort = effort - 1
-    end
-    redis.call('PUBLISH', F .. 'f:' .. ch, body)
-    return seq, prev
-end
-
 -- Hands an ephemeral message to whoever listens. Its number, unlike that of any other, tells copies of it from others.
 -- Before the first one something is written, so that a Redis that accepts no writes refuses the call before it is sent.
 local may_write = false
-local function pass_on(ch, body, number)
+local function pass_on(ch, body, number, live)
     if not may_write then redis.call('HSET', ANSWERS, 'e', ARGV[11]) end
     may_write = true
     local head = table.concat({ 'e', epoch, str(seq), MS, number }, ' ')
-    redis.call('PUBLISH', F .. 'f:' .. ch, head .. '\n' .. body)
+    redis.call('PUBLISH', F .. 'f:' .. ch, head .. '\n' .. (live == '' and body or live))
     return seq, 0
+end
+
+if (ARGV[18] or '') ~= '' then
+    local own = cmsgpack.unpack(ARGV[18])
+    for i = 1, #own, 4 do retentions[own[i]] = { own[i + 1], own[i + 2], own[i + 3] } end
 end
 
 expire(AGE, 100)
 local told, given = {}, cmsgpack.unpack(ARGV[15])
-for i = 1, #given, 6 do
+for i = 1, #given, 7 do
     local s, prev
     if given[i + 4] == 3 then
-        s, prev = pass_on(given[i], given[i + 1], table.concat({ ARGV[10], ARGV[11], str(i) }, ':'))
+        s, prev = pass_on(given[i], given[i + 1], table.concat({ ARGV[10], ARGV[11], str(i) }, ':'), given[i + 6])
     else
-        s, prev = accept(given[i], given[i + 1], given[i + 2], given[i + 3], given[i + 4])
+        s, prev = accept(given[i], given[i + 1], given[i + 2], given[i + 3], given[i + 4], given[i + 6])
     end
     local n = #told
     told[n + 1], told[n + 2], told[n + 3], told[n + 4] = s, prev, ms, given[i + 5]
