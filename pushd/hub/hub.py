@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from pushd.audit.log import AuditLog
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
+from pushd.core.channel_rules import NO_RULES, ChannelRules
 from pushd.core.connection_ids import ConnectionIds
 from pushd.core.cursor import NOW, MessageId, Since
 from pushd.core.delivery import Recent
@@ -38,6 +39,7 @@ from pushd.core.subscriber import Subscriber
 from pushd.hub.authorization import actions_of, check_authenticated, check_operation, check_subscribe, check_topics
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.callbacks import CallbackChecks
+from pushd.hub.channel_settings import ChannelSettings
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
 from pushd.hub.kicks import Kicks
@@ -66,6 +68,7 @@ class Hub:
 
     :param max_subscriptions: the maximum number of topics of a connection.
     :param messages_per_second: how many messages an address may publish in a second; None: any number.
+    :param rules: the rules for channels, which the backend has too.
     :param wall: returns unix seconds, for the times shown to operators.
     """
 
@@ -80,6 +83,7 @@ class Hub:
         budget: Budget | None = None,
         wall: Callable[[], float] = time.time,
         messages_per_second: int | None = None,
+        rules: ChannelRules = NO_RULES,
     ) -> None:
         self._backend = backend
         self._counters = counters
@@ -110,8 +114,10 @@ class Hub:
         )
         self.callbacks = CallbackChecks(self.revocations)
         """The checks by the application."""
+        settings = self.channel_settings = ChannelSettings(backend, rules)
+        """The rules for channels."""
         self._publisher = Publisher(
-            backend, clock, counters, self.dispatcher, self._register, messages_per_second, self.callbacks
+            backend, clock, counters, self.dispatcher, self._register, messages_per_second, self.callbacks, settings
         )
         self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
         """The members of channels."""
@@ -146,6 +152,7 @@ class Hub:
         events = self.revocations.callbacks(self._listener.events())._replace(
             on_kick=self.kicks.on_kick, restore_usage=self.shared_quotas.restore, requests=self.requests
         )
+        self.channel_settings.start()
         await self._backend.start(events)
         if self.unavailable_reason == _NOT_STARTED:
             self.unavailable_reason = None
@@ -255,6 +262,7 @@ class Hub:
             await self.callbacks.check_subscription(subscriber, topics, since)
         else:
             check_subscribe(subscriber.peer, topics, since)
+        self.channel_settings.choose_policy(subscriber, topics)
         if subscriber.peer.grant.quota is not UNLIMITED:
             await self.shared_quotas.claim_topics(subscriber, topics)
         return await self._subscriptions.subscribe(subscriber, topics, since)

@@ -25,12 +25,13 @@ from pushd.backends.sqlite.writer_requests import (
     PublishRequest,
     Request,
     RequestResult,
+    RetentionRequest,
     RevokeRequest,
     TickRequest,
     UrlRequest,
 )
+from pushd.core.channel_rules import Retentions
 from pushd.core.errors import Refusal
-from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message, transient
 from pushd.core.remembered_urls import MAX_URLS
 from pushd.core.timestamp import round_timestamp
@@ -95,9 +96,10 @@ class Writer:
     :raises Damaged: when the content of the file is inconsistent.
     """
 
-    def __init__(self, db: sqlite3.Connection, bounds: Bounds) -> None:
+    def __init__(self, db: sqlite3.Connection, retentions: Retentions) -> None:
         self.db = db
-        self._bounds = bounds
+        self._retentions = retentions
+        self._bounds = retentions.bounds
         self._next_expiry = 0.0
         """Nothing expires earlier than this, in seconds of log time."""
         self._wall_offset = 0.0
@@ -154,6 +156,8 @@ class Writer:
         self.db.execute("BEGIN IMMEDIATE")
         self._inserted, self._has_more_expired = 0, False
         results = [self._execute(request) for request in requests]
+        if ledger.exceeds_bounds:
+            self._evict_excess()
         self._insert()
         # Twice as many rows are deleted as inserted, so that stale ones do not accumulate when there is never a pause.
         self._sweep(2 * self._inserted, ledger.stale if ledger.stale_rows > _MAX_STALE_ROWS else ledger.sweepable)
@@ -181,7 +185,7 @@ class Writer:
         if self._now >= self._next_expiry:
             self._expire(self._now)
         else:
-            self._ledger.evict_excess(_STEP_SIZE)
+            self._evict_excess()
             self._sweep(_STEP_SIZE, self._ledger.stale)
         self._flush()
         self.db.execute("COMMIT")
@@ -220,6 +224,10 @@ class Writer:
         if isinstance(request, PublishRequest | PresenceRequest):
             time, now = round_timestamp(request.time), request.now
             return [self._accept(draft, time, now) for draft in request.drafts]
+        if isinstance(request, RetentionRequest):
+            self._retentions = request.retentions
+            self._ledger.reconfigure(request.retentions)
+            return None
         if isinstance(request, RevokeRequest):
             write_revocations(self.db, request.revocations, request.time)
             return None
@@ -236,6 +244,7 @@ class Writer:
         except Refusal as refusal:
             return refusal.without_traceback()
         due = now + (self._bounds.age if draft.ttl is None else min(draft.ttl, self._bounds.age))
+        due = min(due, self._ledger.aging.next_due)
         if due < self._next_expiry:
             self._next_expiry = due
         return message
@@ -284,32 +293,82 @@ class Writer:
     def _expire(self, now: float) -> None:
         """Remove expired messages, at most `_STEP_SIZE` of them."""
         self._insert()
-        newest = "(SELECT max(seq) FROM (SELECT seq, born FROM message ORDER BY seq LIMIT ?) WHERE born < ?)"
-        is_more = self._remove(
-            f"SELECT {_ENTRY_COLUMNS} FROM message WHERE seq <= {newest} ORDER BY seq",
-            (_STEP_SIZE, now - self._bounds.age),
-        ) or self._remove(
-            f"SELECT {_ENTRY_COLUMNS} FROM message WHERE deadline <= ? ORDER BY deadline, seq LIMIT ?",
-            (now, _STEP_SIZE),
-        )
+        is_more = self._expire_by_age(now) or self._expire_by_deadline(now) or self._expire_by_own_age(now)
         self._has_more_expired = is_more
         self._next_expiry = now if is_more else self._find_next_expiry()
 
-    def _remove(self, query: str, values: tuple[float, ...]) -> bool:
-        """Remove at most `_STEP_SIZE` messages; return whether there may be more."""
-        rows = self.db.execute(query, values).fetchall()
+    def _expire_by_age(self, now: float) -> bool:
+        """Remove messages older than the age of all channels; return whether there may be more."""
+        ledger = self._ledger
+        after = ledger.aged_through
+        newest = (
+            "(SELECT max(seq) FROM (SELECT seq, born FROM message WHERE seq > ? ORDER BY seq LIMIT ?) WHERE born < ?)"
+        )
+        rows = self.db.execute(
+            f"SELECT {_ENTRY_COLUMNS} FROM message WHERE seq > ? AND seq <= {newest} ORDER BY seq",
+            (after, after, _STEP_SIZE, now - self._bounds.age),
+        ).fetchall()
+        removed = [row for row in rows if self._record(row[0]).retention.age is None]
+        if len(removed) < len(rows):
+            ledger.aged_through = rows[-1][1]
+        self._remove(removed)
+        return len(rows) == _STEP_SIZE
+
+    def _expire_by_deadline(self, now: float) -> bool:
+        """Remove messages whose time to live is over; return whether there may be more."""
+        query = f"SELECT {_ENTRY_COLUMNS} FROM message WHERE deadline <= ? ORDER BY deadline, seq LIMIT ?"
+        rows = self.db.execute(query, (now, _STEP_SIZE)).fetchall()
+        self._remove(rows)
+        return len(rows) == _STEP_SIZE
+
+    def _expire_by_own_age(self, now: float) -> bool:
+        """Remove messages older than the age of their channel, if it has one; return whether there may be more."""
+        aging, left = self._ledger.aging, _STEP_SIZE
+        while left > 0 and aging.next_due < now:
+            record = aging.take()
+            left -= 1 if record is None else 1 + self._expire_record(record, now, left)
+        return left <= 0
+
+    def _expire_record(self, record: ChannelRecord, now: float, most: int) -> int:
+        """Remove at most `most` messages older than the age of their channel; return their number."""
+        age = record.retention.age
+        if age is None or not record.messages:
+            return 0
+        rows = self.db.execute(
+            f"SELECT {_ENTRY_COLUMNS}, born FROM message WHERE channel = ? AND seq > ? ORDER BY seq LIMIT ?",
+            (record.id, record.floor, most + 1),
+        ).fetchall()
+        expired = [row[:-1] for row in rows[:most] if row[-1] < now - age]
+        self._remove(expired)
+        if len(expired) < len(rows):
+            self._ledger.aging.schedule(record.id, record, rows[len(expired)][-1] + age)
+        return len(expired)
+
+    def _evict_excess(self) -> None:
+        """Evict at most `_STEP_SIZE` messages of channels whose bounds were lowered, and apply other rules."""
+        if self._ledger.is_outdated:
+            self._next_expiry = 0.0
+        self._ledger.evict_excess(_STEP_SIZE)
+
+    def _remove(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Remove expired messages, given as rows of `_ENTRY_COLUMNS`."""
         for channel, *rest in rows:
-            record = self._ledger.by_id.get(channel)
-            if record is None:
-                raise Damaged("a message belongs to no channel")
+            record = self._record(channel)
             self._ledger.remove_message(record, record.entry(*rest), "expired")
         self.db.executemany("DELETE FROM message WHERE seq = ?", [(row[1],) for row in rows])
-        return len(rows) == _STEP_SIZE
+
+    def _record(self, channel: int) -> ChannelRecord:
+        record = self._ledger.by_id.get(channel)
+        if record is None:
+            raise Damaged("a message belongs to no channel")
+        return record
 
     def _find_next_expiry(self) -> float:
         deadline = self.db.execute("SELECT min(deadline) FROM message WHERE deadline IS NOT NULL").fetchone()[0]
-        oldest = self.db.execute("SELECT born FROM message ORDER BY seq LIMIT 1").fetchone()
-        return min(inf if deadline is None else deadline, oldest[0] + self._bounds.age if oldest else inf)
+        query = "SELECT born FROM message WHERE seq > ? ORDER BY seq LIMIT 1"
+        oldest = self.db.execute(query, (self._ledger.aged_through,)).fetchone()
+        by_age = oldest[0] + self._bounds.age if oldest else inf
+        return min(inf if deadline is None else deadline, by_age, self._ledger.aging.next_due)
 
     def _sweep(self, count: int, records: dict[int, ChannelRecord]) -> None:
         """Delete at most `count` stale rows.
@@ -342,6 +401,6 @@ class Writer:
         newest = self.db.execute("SELECT seq, time FROM message ORDER BY seq DESC LIMIT 1").fetchone() or (0, 0.0)
         if None in records or newest[0] > head:
             raise Damaged("the checksum of a channel does not match, or a message is newer than the head of the log")
-        ledger = Ledger(self._bounds, epoch, head, unknown, filter(None, records), self._oldest_of)
+        ledger = Ledger(self._retentions, epoch, head, unknown, filter(None, records), self._oldest_of)
         ledger.turned_back, ledger.peak, ledger.newest_time = turned_back, peak, newest[1]
         return ledger
