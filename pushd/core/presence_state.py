@@ -157,7 +157,7 @@ class PresenceState:
     def advance(self, now: float, time: float) -> None:
         """Let members leave whose time is over, and record diffs that are due: as much as takes some milliseconds.
 
-        `due` tells whether there is more to do at once.
+        If there is more to do, `due` is not later than `now` afterwards.
         """
         for _ in range(_LEAVING_STEP):
             if not self._deadlines or self._deadlines[0][0] > now:

@@ -43,6 +43,7 @@ from pushd.core.presence import (
 )
 from pushd.core.subscriber import Subscriber, SubscriberClosed
 from pushd.hub.authorization import check_credential, check_topics
+from pushd.hub.memberships import Membership, Memberships
 from pushd.net.eager_task import run_eagerly
 
 HEARTBEAT_CHANNEL: Final = "online"
@@ -79,14 +80,6 @@ class PresenceSettings(NamedTuple):
     """Seconds."""
 
 
-class _Membership(NamedTuple):
-    """That a connection has entered a channel."""
-
-    id: str
-    is_subscription: bool
-    """Whether it came with a subscription, and ends with it."""
-
-
 class Presence:
     """The members, as connections, requests and commands change and read them.
 
@@ -103,8 +96,7 @@ class Presence:
         self._wall = wall
         self._take = take
         self._settings = PresenceSettings()
-        self._held: dict[int, dict[str, _Membership]] = {}
-        """The memberships of connections by channel, by the number of the peer; only of those that have any."""
+        self._held = Memberships()
         self.has_members: Callable[[str], bool] = lambda channel: True
         """Returns whether the settings of a channel allow members."""
 
@@ -159,7 +151,7 @@ class Presence:
         :raises UnknownMember: when the connection has not entered it.
         """
         check_credential(subscriber.peer, "action leave")
-        membership = self._held.get(subscriber.peer.number, {}).get(channel)
+        membership = self._held.of(subscriber.peer.number).get(channel)
         if membership is None:
             raise UnknownMember("this connection has not entered the channel")
         self._take_one(subscriber.peer, 0)
@@ -168,20 +160,18 @@ class Presence:
 
     def leave_all(self, subscriber: Subscriber, reason: LeaveReason = "client") -> None:
         """Leave all channels at once: the client closes its connection properly, or has no more to receive."""
-        if held := self._held.get(subscriber.peer.number):
+        if held := self._held.of(subscriber.peer.number):
             self._release(subscriber, held, reason, is_final=True)
 
     def on_unsubscribed(self, subscriber: Subscriber, topics: Iterable[str]) -> None:
         """Called when topics were unsubscribed from: leave those that were entered with the subscription."""
-        if held := self._held.get(subscriber.peer.number):
+        if held := self._held.of(subscriber.peer.number):
             ended = {topic: held[topic] for topic in topics if topic in held and held[topic].is_subscription}
             self._release(subscriber, ended, "client", is_final=True)
 
     def on_grant_changed(self, subscriber: Subscriber) -> None:
         """Called when a peer has another grant: leave the channels that it may not have entered any more."""
-        held = self._held.get(subscriber.peer.number)
-        if held is None:
-            return
+        held = self._held.of(subscriber.peer.number)
         lost = {channel: each for channel, each in held.items() if not self._may(subscriber.peer, channel, each.id)}
         self._release(subscriber, lost, "revoked", is_final=True)
 
@@ -190,17 +180,17 @@ class Presence:
 
         When the daemon shuts down, its members are left to the backend.
         """
-        held = self._held.get(subscriber.peer.number)
-        if held is None:
+        held = self._held.of(subscriber.peer.number)
+        if not held:
             return
         if isinstance(why, Stopping):
-            del self._held[subscriber.peer.number]
+            self._held.remove(subscriber.peer.number, held)
         else:
             self._release(subscriber, held, *_end_of(why))
 
     def channels_of(self, subscriber: Subscriber) -> Mapping[str, str]:
         """Return the channels that a connection has entered, each with the id of its member."""
-        held = self._held.get(subscriber.peer.number, {})
+        held = self._held.of(subscriber.peer.number)
         return {channel: membership.id for channel, membership in held.items()}
 
     # Leases
@@ -329,43 +319,35 @@ class Presence:
             raise SubscriberClosed(subscriber.closed_for)
         self._check_member(peer, channel, id)
         name = check_member_id(id or peer.grant.subject or peer.id)
-        held = self._held.get(peer.number, {})
+        held = self._held.of(peer.number)
         known = held.get(channel)
         if known is None and len(held) >= _MAX_CHANNELS:
             raise TooManyMembers(f"a connection must not enter more than {_MAX_CHANNELS} channels")
         self._take_one(peer, len(meta or b""))
         if known is not None and known.id == name:
-            held[channel] = _Membership(name, known.is_subscription and is_subscription)
+            is_subscription = known.is_subscription and is_subscription
+            self._held.add(peer.number, channel, name, is_subscription=is_subscription)
             if meta is not None:
                 await self._apply(Update(channel, name, meta))
             return name
         if known is not None:
             self._release(subscriber, {channel: known}, "client", is_final=True)
-        membership = _Membership(name, is_subscription)
-        self._held.setdefault(peer.number, {})[channel] = membership
+        self._held.add(peer.number, channel, name, is_subscription=is_subscription)
         try:
             await self._apply(Enter(channel, name, meta))
         except BaseException:
-            self._forget(subscriber, (channel,))
+            self._held.remove(peer.number, (channel,))
             raise
         return name
 
     def _release(
-        self, subscriber: Subscriber, ended: Mapping[str, _Membership], reason: LeaveReason, is_final: bool
+        self, subscriber: Subscriber, ended: Mapping[str, Membership], reason: LeaveReason, is_final: bool
     ) -> None:
         """End memberships of a connection."""
         changes = [Leave(channel, membership.id, reason, is_final) for channel, membership in ended.items()]
         if changes:
-            self._forget(subscriber, list(ended))
+            self._held.remove(subscriber.peer.number, list(ended))
             run_eagerly(self._apply(*changes), self._on_error)
-
-    def _forget(self, subscriber: Subscriber, channels: Iterable[str]) -> None:
-        held = self._held.get(subscriber.peer.number)
-        if held is not None:
-            for channel in channels:
-                held.pop(channel, None)
-            if not held:
-                del self._held[subscriber.peer.number]
 
     async def _apply(self, *changes: Change) -> None:
         await self._backend.apply(changes)

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.backends.backend_harness import Make, Wait
 from tests.backends.contract_presence import PresenceContract, replay
 from tests.backends.leased_records import Owner
 from tests.backends.redis_server import RedisServer, until, until_told
+from tests.backends.sentinels import Watched
 from tests.backends.test_redis import Hearing
 from tests.backends.test_redis_leases import TERM, pause
 
@@ -238,3 +240,29 @@ async def test_restarted_redis_keeps_members(own_redis: Callable[..., RedisServe
     await pause(TERM * 1.5)
     assert await one.listed() == {"a": 1, "b": 1}
     assert await one.told() == ["enter a", "enter b"]
+
+
+@pytest.mark.system
+async def test_new_master_gets_the_members_that_it_has_missed(tmp_path: Path, member_node: StartMember) -> None:
+    watched = Watched(tmp_path)
+    try:
+        await watched.ready()
+        one, other = [await member_node(watched.url) for _ in range(2)]
+        await one.apply(Enter("c", "a", b"1"))
+        await other.apply(Enter("c", "b"), Renew("c", "leased", 600))
+        key = "pushd:presence:in:c"
+        await until(lambda: watched.replica.ask("HLEN", key) == 3, "replicated")
+        watched.replica.ask("CONFIG", "SET", "replica-read-only", "no")
+        for words in (("HDEL", key, "a"), ("ZREM", "pushd:presence:ids:c", "a")):  # as if it had lagged behind
+            watched.replica.ask(*words)
+        watched.master.kill()
+        await watched.until_failed_over()
+        for each in (one, other):
+            await each.node.until_well()
+        await until_listed(one, a=1, b=1, leased=0)
+        await pause(TERM + 1.2)
+        assert await other.listed() == {"a": 1, "b": 1, "leased": 0}
+        await check_replay(other)
+        assert replay(await other.events()) == {"a": 1, "b": None, "leased": None}
+    finally:
+        watched.kill()
