@@ -75,7 +75,8 @@ def scan_newest(
                 return messages, seq
             seq = message.seq
             examined += 1
-            if covers(message.channel) and (channel := known(message.channel)) and channel.newest_upto(upto) is message:
+            channel = known(message.channel)
+            if channel is not None and channel.newest_upto(upto) is message and covers(message.channel):
                 messages.append(message)
                 size += message.size
         if examined < STEP:

@@ -109,38 +109,8 @@ class HttpContext:
         client = self.client_of(request)
         return Peer(transport, client, NOTHING, request.peer.identity, network_of(client))
 
-    async def authenticate(
-        self,
-        request: Request,
-        transport: str = "http",
-        *,
-        needs_revocations: bool = True,
-        is_asked_later: bool = False,
-    ) -> Peer:
-        """Return the peer of a request, which the application may have accepted, too.
-
-        :param transport: what the request is for, as it is sent to the application.
-        :param needs_revocations: see `Authenticator.check_revocations`.
-        :param is_asked_later: whether a peer without a credential is asked about at its first command; see `UNASKED`.
-        :raises Refusal: when its credential is not accepted, or the application refuses it or does not answer.
-        """
-        peer = await self._identified(request, transport, needs_revocations=needs_revocations)
-        if self.callbacks is None or self.callbacks.application.forward_headers is None or peer.grant.is_full:
-            return peer
-        version = None
-        while version is not self.authenticator.version:  # a reload may change the grant of a credential meanwhile
-            if version is not None:
-                peer = await self._identified(request, transport, needs_revocations=needs_revocations)
-            version = self.authenticator.version
-            request.peer = peer  # also when it is refused, for the headers of the answer
-            names = self.callbacks.application.forward_headers or ()
-            peer.forwarded = forwarded_headers(request, names, self.allow_origins)
-            if needs_revocations or peer.identity is None:  # else it is to find out why the application fails
-                await self.callbacks.connect_request(peer, is_asked_later=is_asked_later)
-        return peer
-
-    async def _identified(self, request: Request, transport: str, *, needs_revocations: bool) -> Peer:
-        """Return the peer of a request by its credential.
+    async def authenticate(self, request: Request, *, needs_revocations: bool = True) -> Peer:
+        """Return the peer of a request.
 
         :param needs_revocations: see `Authenticator.check_revocations`.
         :raises TokenInvalid: when its credential is not accepted.
@@ -154,12 +124,34 @@ class HttpContext:
         client = self.client_of(request)
         network = network_of(client)
         if not self.authenticator.is_enabled:
-            return _LOCAL if network is None else Peer(transport, client, FULL, None, network)
+            return _LOCAL if network is None else Peer("http", client, FULL, None, network)
         identity = await self._identity_of(request)
         if identity is not None:
             self.authenticator.check_revocations(identity, needs_revocations=needs_revocations)
         grant = self.authenticator.anonymous if identity is None else identity.grant
-        return Peer(transport, client, grant, identity, network)
+        return Peer("http", client, grant, identity, network)
+
+    @property
+    def asks_application(self) -> bool:
+        """Whether the application is asked about peers."""
+        return self.callbacks is not None and self.callbacks.application.forward_headers is not None
+
+    async def ask_application(self, request: Request, transport: str, *, is_asked_later: bool) -> None:
+        """Ask the application about the peer of an authenticated request, and set what it may do.
+
+        :param transport: what the request is for, as it is sent to the application.
+        :param is_asked_later: whether a peer without a credential is asked about at its first command; see `UNASKED`.
+        :raises Refusal: when the application refuses it or does not answer, or its credential is not accepted any more.
+        """
+        version = self.authenticator.version
+        while (callbacks := self.callbacks) is not None:
+            peer, names = request.peer, callbacks.application.forward_headers or ()
+            peer.transport, peer.forwarded = transport, forwarded_headers(request, names, self.allow_origins)
+            await callbacks.connect_request(peer, is_asked_later=is_asked_later)
+            if version is self.authenticator.version:
+                return
+            version = self.authenticator.version  # a reload may have changed the grant of the credential meanwhile
+            request.peer = await self.authenticate(request)
 
     async def _identity_of(self, request: Request) -> Identity | None:
         """Return the identity of a request; None if it has no credential."""
@@ -337,12 +329,12 @@ class HttpResource(Resource):
     async def _authenticate(self, request: Request) -> bool:
         """Authenticate a request; return whether its client still waits for the answer."""
         if not self.is_open:
-            request.peer = await self.context.authenticate(
-                request,
-                self.transport_of(request),
-                needs_revocations=self.needs_revocations,
-                is_asked_later=self.is_asked_later(request),
-            )
+            context, needs_revocations = self.context, self.needs_revocations
+            request.peer = await context.authenticate(request, needs_revocations=needs_revocations)
+            # A token is enough to find out why the application fails.
+            if context.asks_application and (needs_revocations or request.peer.identity is None):
+                is_asked_later = self.is_asked_later(request)
+                await context.ask_application(request, self.transport_of(request), is_asked_later=is_asked_later)
         return not request.is_disconnected
 
     def _check_not_revoked(self, peer: Peer) -> None:

@@ -1,6 +1,6 @@
 """Authorization: the checks of all calls of the hub, by the grant of the peer."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 from pushd.core.answered_grant import AnonymousGrant
 from pushd.core.cursor import Now, Since
@@ -25,6 +25,15 @@ def check_topics(peer: Peer, action: Action, topics: Iterable[str]) -> None:
         if not grant.may(action, topic):
             _check_answered(peer, f"action {action} on topic {topic}", action, topic)
             grant.check(action, topic)
+
+
+def check_subscribe(peer: Peer, topics: Sequence[str], since: Since) -> None:
+    """Check a subscription; one with a cursor reads the history, too.
+
+    :raises NotGranted: when it is not allowed on one of the topics; the text names the first.
+    """
+    for action in actions_of(since):
+        check_topics(peer, action, topics)
 
 
 def actions_of(since: Since) -> tuple[Action, ...]:

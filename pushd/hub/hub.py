@@ -35,7 +35,7 @@ from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.hub.authorization import actions_of, check_authenticated, check_operation, check_topics
+from pushd.hub.authorization import actions_of, check_authenticated, check_operation, check_subscribe, check_topics
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.callbacks import CallbackChecks
 from pushd.hub.credentials import Credentials
@@ -124,7 +124,7 @@ class Hub:
         self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
         """Requests and replies."""
         self._publisher.reply = self.requests.reply
-        self._subscriptions.on_left = self.requests.topics_left
+        self._subscriptions.on_left = self.requests.departures.topics_left
         self.kicks = Kicks(backend, self._register, self.disconnect, turns, audit)
         self._listener = BackendListener(
             self.dispatcher,
@@ -251,7 +251,10 @@ class Hub:
         :raises Unavailable: when the backend cannot open the topics.
         :raises SubscriberClosed: when the subscriber is closed, or was closed meanwhile; nothing is subscribed then.
         """
-        await self.callbacks.check_subscription(subscriber, topics, since)
+        if self.callbacks.application.asks_subscribe:
+            await self.callbacks.check_subscription(subscriber, topics, since)
+        else:
+            check_subscribe(subscriber.peer, topics, since)
         if subscriber.peer.grant.quota is not UNLIMITED:
             await self.shared_quotas.claim_topics(subscriber, topics)
         return await self._subscriptions.subscribe(subscriber, topics, since)

@@ -107,7 +107,7 @@ class Publisher:
         self._counters = counters
         self._dispatcher = dispatcher
         self.rates = PublishRates(clock.seconds, SharedRates(backend, clock), messages_per_second)
-        self._callbacks = callbacks
+        self.callbacks = callbacks
         self._subscribers_of = dispatcher.subscribers_of
         self._exclusions = Exclusions(register)
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
@@ -120,8 +120,8 @@ class Publisher:
         draft = self.admit(peer, draft)
         if draft.channel[0] == "$" and is_reply(draft.channel):
             return await self.reply(peer, draft)
-        if self._callbacks.application.asks_publish:
-            await self._callbacks.check_publish(peer, (draft.channel,))
+        if self.callbacks.application.asks_publish:
+            await self.callbacks.check_publish(peer, (draft.channel,))
         (receipt,) = await self._publish(peer, [draft])
         if isinstance(receipt, Refusal):
             raise receipt
@@ -136,7 +136,10 @@ class Publisher:
         :raises RateLimited: when it exceeds a rate.
         """
         if draft.channel[0] != "$" or not is_reply(draft.channel):
-            self.check_grant(peer, draft.channel)
+            if self.callbacks.application.asks_publish:
+                self.callbacks.check_before_publish(peer, (draft.channel,))
+            else:
+                check_topics(peer, "publish", (draft.channel,))
         if draft.exclude is not None:
             draft = self._exclusions.checked(peer, draft)
         grant = peer.grant
@@ -145,25 +148,6 @@ class Publisher:
         if (subject := grant.subject) is not None:
             draft = structs.replace(draft, sender=subject)
         return draft
-
-    def check_grant(self, peer: Peer, channel: str) -> None:
-        """Check the grant of a publisher, as far as an answer of the application cannot replace it.
-
-        :raises NotGranted: when it may not publish to the channel.
-        """
-        if self._callbacks.application.asks_publish:
-            self._callbacks.check_before_publish(peer, (channel,))
-        else:
-            check_topics(peer, "publish", (channel,))
-
-    async def check_application(self, peer: Peer, channel: str) -> None:
-        """Check, by asking the application if it is to be asked, that a peer may publish to a channel.
-
-        :raises NotGranted: when it may not.
-        :raises CallbackUnavailable: when the application does not answer.
-        """
-        if self._callbacks.application.asks_publish:
-            await self._callbacks.check_publish(peer, (channel,))
 
     async def publish_admitted(self, peer: Peer, draft: Draft) -> Receipt:
         """Publish a message that was admitted.
@@ -184,12 +168,12 @@ class Publisher:
         as_whole: bool = False,
     ) -> list[Receipt | Refusal]:
         """See `Hub.publish_all`."""
-        asks = self._callbacks.asks_publish_of(peer)
+        asks = self.callbacks.asks_publish_of(peer)
         if asks and as_whole:
             drafts = list(drafts)
             channels = [each.channel for each in drafts if isinstance(each, Draft) and not is_reply(each.channel)]
             if channels:
-                await self._callbacks.check_publish(peer, channels)
+                await self.callbacks.check_publish(peer, channels)
             asks = False
         elif not asks or peer.identity is not None:
             drafts = granted(peer, drafts)
@@ -232,7 +216,7 @@ class Publisher:
                 await deferLater(self._clock, 0)
             some = receipts[first : first + _JUDGED]
             if asks:
-                judged += await self._callbacks.granted(peer, some, decided)
+                judged += await self.callbacks.granted(peer, some, decided)
             else:
                 judged += [_if_granted(peer, receipt) for receipt in some]
         return judged
@@ -261,7 +245,7 @@ class Publisher:
             if not as_whole:  # a repeat with the key must publish the same messages of a slice
                 items = self.rates.admit(peer, items, as_whole=key is not None)
             if asks:
-                items = await self._callbacks.granted(peer, items, decided)
+                items = await self.callbacks.granted(peer, items, decided)
             rest: Sequence[Draft | Receipt | Refusal] = items
             if any(isinstance(item, Draft) and item.channel[0] == "$" for item in items):
                 rest = [await self._if_reply(peer, item) for item in items]

@@ -5,8 +5,7 @@ ends with the name of the node, so that every node finds it. Nothing is stored.
 """
 
 import secrets
-from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable
 from typing import Final
 
 from msgspec import structs
@@ -17,15 +16,15 @@ from twisted.python.failure import Failure
 
 from pushd.backends.interface import Backend
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import BadParameter, NoReply, NoRequest, NoResponders, Refusal, Stopping
+from pushd.core.errors import BadParameter, NoRequest, NoResponders, Refusal, Stopping
 from pushd.core.message import Draft
-from pushd.core.names import REPLY, is_pattern
+from pushd.core.names import REPLY
 from pushd.core.open_requests import HERE, AskerLeft, OpenRequest, OpenRequests, check_timeout, is_token
 from pushd.core.peer import Peer
 from pushd.core.register import Register
-from pushd.core.responder_watches import ResponderWatches
 from pushd.core.subscriber import Subscriber
 from pushd.hub.authorization import check_credential, check_topics
+from pushd.hub.departures import Departures
 from pushd.hub.publishing import Publisher, Receipt
 from pushd.hub.responders import Responders
 from pushd.metrics import Counters
@@ -33,9 +32,6 @@ from pushd.net.coarse_timers import CoarseTimers
 from pushd.net.turn_slices import Slices
 
 _RANDOM_BYTES: Final = 16
-_SWEEP_SECONDS: Final = 10.0
-"""How often the watches that have ended are dropped."""
-_ALL_LEFT: Final = "everyone who could answer the request has disconnected"
 _NO_REQUEST: Final = "no request waits for this reply: it was answered before, has timed out, or its asker has left"
 
 
@@ -58,18 +54,12 @@ class Requests:
         self._publisher = publisher
         self._responders = Responders(dispatcher)
         self._register = register
-        self._clock = clock
         self._counters = counters
         self._turns = turns
         self._timers = CoarseTimers(clock)
         self._open = OpenRequests()
-        self._watches = ResponderWatches()
-        self._next_sweep = 0.0
-        self._changed: dict[str, None] = {}
-        """Channels whose responders may have left."""
-        self._failed: deque[tuple[OpenRequest, NoReply]] = deque()
-        """Requests that have timed out, or that nobody can answer any more, and the refusal of each."""
-        self._is_checking = False
+        self.departures = Departures(backend, self._open, self._responders, clock, turns, self._refuse)
+        """What follows when responders leave."""
         self._stopping: Stopping | None = None
         self._numbers: dict[Subscriber, int] = {}
         """How many requests the connections that have sent some have sent."""
@@ -87,7 +77,7 @@ class Requests:
         :raises NoResponders: when nobody could answer.
         :raises Refusal: when it cannot be published, or too many requests are open.
         """
-        self._publisher.check_grant(peer, draft.channel)
+        self._publisher.callbacks.check_before_publish(peer, (draft.channel,))
         check_timeout(seconds)
         if self._stopping is not None:
             raise self._stopping.without_traceback()
@@ -95,7 +85,7 @@ class Requests:
         request = self._add(peer, draft.channel, asker, seconds, reply)
         try:
             admitted = self._publisher.admit(peer, draft)
-            await self._publisher.check_application(peer, draft.channel)
+            await self._publisher.callbacks.check_publish(peer, (draft.channel,))
             await self._find_responders(request, seconds)
             if request in self._open:
                 reply_to = REPLY + request.token
@@ -136,16 +126,16 @@ class Requests:
             try:
                 if not (peer.number or peer.grant.is_full):
                     renew(peer)
-                check_topics(peer, "publish", (request.channel,))
+                self._publisher.check_grant(peer, request.channel)
             except Refusal as refusal:
-                self._end(request, refusal.without_traceback(), refusal.code)
+                self._refuse(request, refusal)
             yield
 
     def stop(self, why: Stopping) -> None:
         """Refuse all requests, those that are open too."""
         self._stopping = why
         for request in self._open.all:
-            self._end(request, why.without_traceback(), why.code)
+            self._refuse(request, why)
 
     # Replies
 
@@ -195,44 +185,27 @@ class Requests:
         self._responders.add(subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:
-        """Called when a subscriber is removed, after `topics_left`."""
+        """Called when a subscriber is removed, after `Departures.topics_left`."""
         self._responders.discard(subscriber)
         self._numbers.pop(subscriber, None)
         self.forget(subscriber)
-
-    def topics_left(self, subscriber: Subscriber, topics: Sequence[str]) -> None:
-        """Called when a subscriber has unsubscribed from topics: perhaps nobody can answer a request any more."""
-        if not (len(self._open) or len(self._watches)):
-            return
-        if subscriber in self._responders and any(map(is_pattern, topics)):
-            self._changed.update(dict.fromkeys((*self._open.channels, *self._watches.channels)))
-        else:
-            self._changed.update(
-                dict.fromkeys(topic for topic in topics if topic in self._open.channels or topic in self._watches)
-            )
-        self._check_soon()
 
     # From the backend: see `RequestListener`
 
     def on_seek(self, node: str, channel: str, seconds: float) -> float | None:
         """Return the mark of this node for a request of another node, to which it reports responders that leave."""
         mark = self._mark(channel)
-        if mark is None:
-            return None
-        now = self._clock.seconds()
-        if now >= self._next_sweep:
-            self._next_sweep = now + _SWEEP_SECONDS
-            self._watches.expire(now)
-        self._watches.add(channel, node, self._responders.oldest(channel), now + seconds)
+        if mark is not None:
+            self.departures.watch(channel, node, seconds)
         return mark
 
     def on_responders_left(self, node: str, channel: str, oldest: float) -> None:
         """Called with the number of the oldest responder that another node still has; infinite if it has none."""
-        self._lose(self._open.leave(node, channel, oldest))
+        self.departures.lose(self._open.leave(node, channel, oldest))
 
     def on_node_lost(self, node: str) -> None:
         """Called when another node is gone."""
-        self._lose(self._open.leave_all(node))
+        self.departures.lose(self._open.leave_all(node))
 
     def answering_nodes(self) -> set[str]:
         """Return the other nodes whose responders may answer open requests."""
@@ -266,8 +239,7 @@ class Requests:
                 reply.callback(outcome)
 
         def time_out(request: OpenRequest) -> None:
-            self._failed.append((request, NoReply(f"no reply within {seconds:g} seconds")))
-            self._check_soon()
+            self.departures.time_out(request, seconds)
 
         token = secrets.token_hex(_RANDOM_BYTES) + self._backend.node
         request = OpenRequest(token, channel, peer, asker, end, time_out)
@@ -288,10 +260,8 @@ class Requests:
             self._counters.requests[label] += 1
             request.on_end(outcome)
 
-    def _lose(self, requests: Iterable[OpenRequest]) -> None:
-        """Refuse requests that nobody can answer any more, in later turns if they are many."""
-        self._failed += [(request, NoReply(_ALL_LEFT)) for request in requests]
-        self._check_soon()
+    def _refuse(self, request: OpenRequest, refusal: Refusal) -> None:
+        self._end(request, refusal.without_traceback(), refusal.code)
 
     # Who can answer
 
@@ -319,7 +289,7 @@ class Requests:
             if failure is not None and not failure.check(Refusal):
                 self.log.failure("Other nodes could not be asked for responders", failure)
             if request in self._open and request.has_no_responders:
-                self._lose([request])
+                self.departures.lose([request])
 
         mark = self._mark(request.channel)
         if mark is not None:
@@ -328,33 +298,3 @@ class Requests:
         await found
         if not request.nodes:
             raise NoResponders("no subscriber of the channel can answer")
-
-    def _check_soon(self) -> None:
-        """Check the channels whose responders may have left, and refuse requests that have failed, in later turns."""
-        if (self._changed or self._failed) and not self._is_checking:
-            self._is_checking = True
-            self._clock.callLater(0, self._start_checking)
-
-    def _start_checking(self) -> None:
-        checking = Deferred.fromCoroutine(self._turns.run(self._check_in_steps()))
-        checking.addErrback(lambda failure: self.log.failure("Check of the responders that left failed", failure))
-
-    def _check_in_steps(self) -> Generator[None, None, None]:
-        """Refuse one request, or check one channel, in each step."""
-        try:
-            while self._failed or self._changed:
-                if self._failed:
-                    request, refusal = self._failed.popleft()
-                    self._end(request, refusal, refusal.code)
-                else:
-                    self._check(self._changed.popitem()[0])
-                yield
-        finally:
-            self._is_checking = False
-
-    def _check(self, channel: str) -> None:
-        """Find the requests on a channel that nobody at this node can answer any more, and report to other nodes."""
-        oldest = self._responders.oldest(channel)
-        self._lose(self._open.leave(HERE, channel, oldest))
-        for node in self._watches.changed(channel, oldest, self._clock.seconds()):
-            self._backend.report_responders(node, channel, oldest)

@@ -30,7 +30,7 @@ def each_row(rows: Collection[Row]) -> pytest.MarkDecorator:
 
 
 def asked_of(row: Row) -> set[str]:
-    """Return the actions besides `connect` about which the application is asked. Lists of members are no topics."""
+    """Return the actions besides `connect` about which the application is asked: lists of members are not topics."""
     if row.needs == ("presence",) and "of presence" not in row.label:
         return set()
     return {_ASKED[each] for each in row.needs if each in _ASKED}

@@ -176,5 +176,4 @@ def test_revoked_subject_is_gone_within_a_second_of_the_end_of_a_failover(
         each.stop()
     redis.stop()
     assert statistics.median(times["calm"]) < 1.0, figures
-    assert statistics.median(times["failover"]) < 1.0, figures
-    assert max(times["failover"]) < 1.5, figures  # it also measures what else the machine does
+    assert max(times["failover"]) < 1.0, figures

@@ -169,7 +169,7 @@ class NodeLease:
         if renewal.owner != self.owner:
             if self.owner:
                 self._former.append(self.owner)
-                self.log.warn("Redis: the lease of this node has ended; registering anew what the node owns")
+                self.log.warn("Redis was restarted, or the lease of this node has ended: registering anew what it owns")
             self.owner = renewal.owner
 
     async def _settle(self) -> None:
