@@ -136,10 +136,7 @@ class Publisher:
         :raises RateLimited: when it exceeds a rate.
         """
         if draft.channel[0] != "$" or not is_reply(draft.channel):
-            if self.callbacks.application.asks_publish:
-                self.callbacks.check_before_publish(peer, (draft.channel,))
-            else:
-                check_topics(peer, "publish", (draft.channel,))
+            self.check_grant(peer, draft.channel)
         if draft.exclude is not None:
             draft = self._exclusions.checked(peer, draft)
         grant = peer.grant
@@ -148,6 +145,16 @@ class Publisher:
         if (subject := grant.subject) is not None:
             draft = structs.replace(draft, sender=subject)
         return draft
+
+    def check_grant(self, peer: Peer, channel: str) -> None:
+        """Check the grant of a publisher, as far as an answer of the application cannot replace it.
+
+        :raises NotGranted: when it may not publish to the channel.
+        """
+        if self.callbacks.application.asks_publish:
+            self.callbacks.check_before_publish(peer, (channel,))
+        else:
+            check_topics(peer, "publish", (channel,))
 
     async def publish_admitted(self, peer: Peer, draft: Draft) -> Receipt:
         """Publish a message that was admitted.

@@ -77,7 +77,7 @@ class Requests:
         :raises NoResponders: when nobody could answer.
         :raises Refusal: when it cannot be published, or too many requests are open.
         """
-        self._publisher.callbacks.check_before_publish(peer, (draft.channel,))
+        self._publisher.check_grant(peer, draft.channel)
         check_timeout(seconds)
         if self._stopping is not None:
             raise self._stopping.without_traceback()
