@@ -1,0 +1,117 @@
+"""The interface of the outbox of hooks: the part of a backend that keeps events until a receiver has confirmed them.
+
+Guarantees, tested by `tests/backends/contract_hooks.py` for each backend:
+
+- An event that was added is kept until `confirm` or `give_up` removes it, over restarts if the backend keeps its history,
+  and over a failover as far as Redis does.
+- The events of one hook have numbers that increase in the order in which they were added. So the events of a channel
+  are in order.
+- The event of a publish (`publish` hooks) is added in the same step, transaction or script that stores the message. So a
+  message that was accepted has its event, and one that was refused has none.
+- A hook whose backlog exceeds `HookBounds` gives up its oldest events: they become dead letters, messages of the channel
+  `$hooks/dead/NAME`, with bounds of their own, in the same step.
+- `acquire` is granted to one node at a time. A node that is gone loses it within 15 seconds, one that stops at once.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class HookBounds(NamedTuple):
+    """The most that the backlog of a hook has."""
+
+    events: int = 100_000
+    bytes: int = 64 << 20
+    age: float = 24 * 3600.0
+    """Seconds."""
+
+
+class HookEvent(NamedTuple):
+    """An event for one hook."""
+
+    hook: str
+    channel: str
+    body: bytes
+    """Its JSON object, as it is sent."""
+
+
+class QueuedEvent(NamedTuple):
+    """An event in the outbox."""
+
+    number: int
+    channel: str
+    time: float
+    """When it was added, in unix seconds."""
+    body: bytes
+
+
+class Backlog(NamedTuple):
+    """The backlog of a hook."""
+
+    events: int
+    bytes: int
+    oldest: float | None
+    """When its oldest event was added, in unix seconds; None if there is none."""
+    dead: int
+    """How many of its events have become dead letters."""
+
+
+class HookOutbox(Protocol):
+    """The outbox of all hooks. All methods are called in the reactor thread."""
+
+    def reconfigure(self, publish_hooks: "PublishHooks", bounds: HookBounds) -> None:
+        """Set which hooks have the events of publishes from now on, and the bounds."""
+
+    async def add(self, events: Sequence[HookEvent]) -> None:
+        """Add events in their order.
+
+        :raises Refusal: when they cannot be kept now; none of them was added, or, for `OutcomeUnknown`, perhaps all.
+        """
+
+    async def first(self, hook: str, count: int, size: int) -> Sequence[QueuedEvent]:
+        """Return at most `count` of the oldest events of a hook, and no further one once they have `size` bytes.
+
+        :raises Refusal: when they cannot be read now.
+        """
+
+    async def confirm(self, hook: str, through: int) -> None:
+        """Remove the events up to a number: the receiver has them. Repeats are harmless.
+
+        :raises Refusal: when that fails now; they will be sent again.
+        """
+
+    async def give_up(self, hook: str, through: int, reason: str) -> None:
+        """Make dead letters of the events up to a number.
+
+        :raises Refusal: when that fails now.
+        """
+
+    async def backlog(self, hook: str) -> Backlog:
+        """Return the backlog of a hook.
+
+        :raises Refusal: when it cannot be read now.
+        """
+
+    async def acquire(self, hook: str) -> bool:
+        """Return whether this node is the sender of a hook now. Called every few seconds by each node.
+
+        :raises Refusal: when that is not known now.
+        """
+
+    def release(self, hook: str) -> None:
+        """Let another node be the sender."""
+
+
+class PublishHooks(Protocol):
+    """Which hooks have the events of publishes."""
+
+    def hooks_of(self, channel: str) -> Sequence["PublishHook"]:
+        """Return the hooks for a channel. The result is cached by channel; it is empty for most."""
+
+
+class PublishHook(NamedTuple):
+    """A hook with the events of publishes."""
+
+    name: str
+    has_content: bool
+    """Whether the event has the data of the message."""
