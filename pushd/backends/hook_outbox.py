@@ -2,19 +2,27 @@
 
 Guarantees, tested by `tests/backends/contract_hooks.py` for each backend:
 
-- An event that was added is kept until `confirm` or `give_up` removes it, over restarts if the backend keeps its history,
-  and over a failover as far as Redis does.
-- The events of one hook have numbers that increase in the order in which they were added. So the events of a channel
-  are in order.
-- The event of a publish (`publish` hooks) is added in the same step, transaction or script that stores the message. So a
-  message that was accepted has its event, and one that was refused has none.
-- A hook whose backlog exceeds `HookBounds` gives up its oldest events: they become dead letters, messages of the channel
-  `$hooks/dead/NAME`, with bounds of their own, in the same step.
+- An event that was added is kept until `confirm` or `give_up` removes it: over restarts if the backend keeps its
+  history, and over a failover as far as Redis does.
+- The events of one hook have numbers that increase in the order in which they were added, and are never used again. So
+  the events of a channel are in order.
+- The event of a publish is added in the same step, transaction or script that stores the message. So a message that was
+  accepted has its event, and one that was refused has none. Ephemeral messages, those that are delivered on one node
+  only and those of channels that begin with ``$`` have none. `pushd.wire.hook_events` defines its JSON.
+- A hook whose backlog exceeds its `HookBounds` loses its oldest events: they become dead letters, messages of the
+  channel `pushd.core.names.DEAD` + NAME with bounds of their own (`pushd.core.history.DEAD_BOUNDS`), in the same step.
+  Where bounds were lowered, this takes several steps. Events that are too old become dead letters with the next
+  `first`.
 - `acquire` is granted to one node at a time. A node that is gone loses it within 15 seconds, one that stops at once.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+ACQUIRED_SECONDS: Final = 10.0
+"""How long a node is the sender of a hook after `acquire` was called and returned True, if it is not called again."""
+EVENT_OVERHEAD: Final = 200
+"""What an event counts towards `HookBounds.bytes` beyond its channel and its body."""
 
 
 class HookBounds(NamedTuple):
@@ -22,6 +30,7 @@ class HookBounds(NamedTuple):
 
     events: int = 100_000
     bytes: int = 64 << 20
+    """Of the bodies and channels, and `EVENT_OVERHEAD` for each event."""
     age: float = 24 * 3600.0
     """Seconds."""
 
@@ -53,14 +62,43 @@ class Backlog(NamedTuple):
     oldest: float | None
     """When its oldest event was added, in unix seconds; None if there is none."""
     dead: int
-    """How many of its events have become dead letters."""
+    """How many of its events have become dead letters, as long as the backend keeps its history."""
+
+
+NO_BACKLOG: Final = Backlog(0, 0, None, 0)
+
+
+class PublishHook(NamedTuple):
+    """A hook with the events of publishes."""
+
+    name: str
+    has_content: bool
+    """Whether the event has the data of the message."""
+
+
+class PublishHooks(Protocol):
+    """Which hooks have the events of publishes. Called in the reactor thread."""
+
+    def hooks_of(self, channel: str) -> Sequence[PublishHook]:
+        """Return the hooks for a channel. The result is cached by channel; it is empty for most."""
 
 
 class HookOutbox(Protocol):
     """The outbox of all hooks. All methods are called in the reactor thread."""
 
-    def reconfigure(self, publish_hooks: "PublishHooks", bounds: HookBounds) -> None:
-        """Set which hooks have the events of publishes from now on, and the bounds."""
+    def reconfigure(
+        self, bounds: Mapping[str, HookBounds], publish_hooks: PublishHooks | None, on_added: Callable[[str], None]
+    ) -> None:
+        """Set the hooks from now on. Called before the backend starts, and when the configuration changes.
+
+        Without a call there are no hooks, and no publish takes longer because of them.
+
+        :param bounds: those of each hook. The events of other hooks stay until `give_up`.
+        :param publish_hooks: None if no hook has the events of publishes.
+        :param on_added: called with the name of a hook when this node has added an event, perhaps for several together.
+            Other nodes of the same Redis have to look for events with `first`.
+        :raises BackendUnusable: when the backend has no outbox, and there are hooks; the text is a sentence.
+        """
 
     async def add(self, events: Sequence[HookEvent]) -> None:
         """Add events in their order.
@@ -81,37 +119,30 @@ class HookOutbox(Protocol):
         """
 
     async def give_up(self, hook: str, through: int, reason: str) -> None:
-        """Make dead letters of the events up to a number.
+        """Make dead letters of the events up to a number. Repeats are harmless.
 
         :raises Refusal: when that fails now.
         """
 
     async def backlog(self, hook: str) -> Backlog:
-        """Return the backlog of a hook.
+        """Return the backlog of a hook; `NO_BACKLOG` for an unknown one.
 
         :raises Refusal: when it cannot be read now.
         """
 
+    async def names(self) -> Sequence[str]:
+        """Return the names of the hooks with events, sorted; also of those that are not configured any more.
+
+        :raises Refusal: when they cannot be read now.
+        """
+
     async def acquire(self, hook: str) -> bool:
-        """Return whether this node is the sender of a hook now. Called every few seconds by each node.
+        """Return whether this node is the sender of a hook, for `ACQUIRED_SECONDS` from the call.
+
+        Called every few seconds by each node.
 
         :raises Refusal: when that is not known now.
         """
 
     def release(self, hook: str) -> None:
         """Let another node be the sender."""
-
-
-class PublishHooks(Protocol):
-    """Which hooks have the events of publishes."""
-
-    def hooks_of(self, channel: str) -> Sequence["PublishHook"]:
-        """Return the hooks for a channel. The result is cached by channel; it is empty for most."""
-
-
-class PublishHook(NamedTuple):
-    """A hook with the events of publishes."""
-
-    name: str
-    has_content: bool
-    """Whether the event has the data of the message."""

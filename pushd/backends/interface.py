@@ -20,6 +20,7 @@ in the reactor thread. Refusals are subclasses of `pushd.core.errors.Refusal`: t
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from pushd.backends.hook_outbox import HookOutbox
 from pushd.backends.presence import PresenceBackend
 from pushd.core.channel_rules import ChannelRules
 from pushd.core.cursor import MessageId, Since
@@ -187,6 +188,10 @@ class Backend(Protocol):
     @property
     def presence(self) -> PresenceBackend:
         """The members of channels."""
+
+    @property
+    def hooks(self) -> HookOutbox:
+        """The events of hooks that are still to be sent."""
 
     async def start(self, events: BackendEvents) -> None:
         """Start. Called once; the backend may call the callbacks from now on.

@@ -11,6 +11,7 @@ from twisted.internet.task import LoopingCall
 from pushd.backends.epoch import new_epoch
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
 from pushd.backends.local_presence import LocalPresence
+from pushd.backends.no_outbox import NoOutbox
 from pushd.backends.revocations_file import RevocationsFile
 from pushd.backends.single_node import SingleNode
 from pushd.core.channel_rules import NO_RULES, ChannelRules
@@ -55,6 +56,7 @@ class MemoryBackend(SingleNode):
         self._urls = RememberedUrls()
         self._clock = clock
         self._wall = wall
+        self.hooks = NoOutbox("hooks are not available with this backend yet")
         self.presence = _MemoryPresence(self._publish, bounds, clock, clock.seconds, wall, self._position)
         self._events: BackendEvents | None = None
         self._slices = Slices(clock)

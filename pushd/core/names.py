@@ -20,6 +20,8 @@ PRESENCE = "$presence/"
 """The prefix of the channels of presence events; the rest of the name is the channel whose members they report."""
 REPLY = "$reply/"
 """The prefix of the channels to which replies are published; the rest of the name is the token of the request."""
+DEAD = "$hooks/dead/"
+"""The prefix of the channels of dead letters; the rest of the name is the hook that did not receive them."""
 _CACHE_SIZE = 4096
 """The number of entries of each cache: checked names, and channels matched against patterns."""
 _FEW_PREFIXES = 8

@@ -12,6 +12,7 @@ from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
 from pushd.backends.interface import Audience, BackendEvents, ClosedElsewhere, PublishResult, Usage
+from pushd.backends.no_outbox import NoOutbox
 from pushd.backends.redis.address import Address
 from pushd.backends.redis.audiences import AudienceQueries
 from pushd.backends.redis.command_runner import CommandRunner
@@ -145,6 +146,7 @@ class RedisBackend:
         self._requests = RedisRequests(self._commands, self._node, reactor)
         self._node_usage = NodeUsage(self._commands, self._lease, reactor, lambda: self._events.restore_usage())
         self._lease.add(self._node_usage)
+        self.hooks = NoOutbox("hooks are not available with this backend yet")
         self.presence = RedisPresence(self._commands, self._lease, bounds, reactor)
         self._lease.add(self.presence)
         self._pages = DeferredSemaphore(_PAGES)

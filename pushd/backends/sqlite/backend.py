@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, BackendUnusable, DiskUsage, Usage
+from pushd.backends.no_outbox import NoOutbox
 from pushd.backends.single_node import SingleNode
 from pushd.backends.sqlite.errors import Damaged, reason_for
 from pushd.backends.sqlite.history_reader import HistoryReader
@@ -101,6 +102,7 @@ class SqliteBackend(SingleNode):
         self._commits = self._failures = 0
         self._urls = RememberedUrls()
         """Those that this process has committed, so that each is committed once."""
+        self.hooks = NoOutbox("hooks are not available with this backend yet")
         self.presence = SqlitePresence(
             self._submit, self._refusal, bounds, reactor, self._threads.now, wall, self._position
         )
