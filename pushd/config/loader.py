@@ -10,6 +10,7 @@ from pushd.config.auth import ANONYMOUS, ISSUER, URL_KEYS, read_anonymous, read_
 from pushd.config.callback import CALLBACK, read_callback
 from pushd.config.channels import read_channels
 from pushd.config.fields import suggestion
+from pushd.config.hooks import read_hooks
 from pushd.config.issuers import read_issuers
 from pushd.config.sources import read_sources
 from pushd.config.table import SECTIONS, SETTINGS, Config, ConfigError, Setting
@@ -37,6 +38,7 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
     content = _read(file) if file else {}
     sources = _tables(file, content.pop("source", {}), read_sources)
     channels = _tables(file, content.pop("channel", []), read_channels)
+    hooks = _tables(file, content.pop("hook", {}), read_hooks)
     anonymous = _part_of_auth(file, content, ANONYMOUS, read_anonymous)
     issuers = _part_of_auth(file, content, ISSUER, read_issuers)
     url_keys = _part_of_auth(file, content, URL_KEYS, read_url_keys)
@@ -58,7 +60,7 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
         is_enabled=is_enabled,
     )
     sections["auth"] = auth
-    return Config(**sections, sources=sources, channels=channels)
+    return Config(**sections, sources=sources, channels=channels, hooks=hooks)
 
 
 def check_listeners(config: Config, reactor: Any, running: Collection[str] = ()) -> None:
@@ -156,9 +158,8 @@ def check_backend(config: Config) -> None:
 def _of_file(file: Path, content: Mapping[str, object]) -> Iterator[_Given]:
     for section, rows in content.items():
         if section not in SECTIONS:
-            raise ConfigError(
-                f"{file}: unknown section [{section}]{suggestion(section, (*SECTIONS, 'source', '[channel]'), '[{}]')}"
-            )
+            known = (*SECTIONS, "source", "hook.NAME", "[channel]")
+            raise ConfigError(f"{file}: unknown section [{section}]{suggestion(section, known, '[{}]')}")
         if not isinstance(rows, dict):
             raise ConfigError(f"{file}: {section} must be a section, written [{section}]")
         for name, raw in rows.items():

@@ -82,6 +82,9 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
     if loaded.channels != now.channels:
         config = replace(config, channels=loaded.channels)
         applied.append("channel")
+    if loaded.hooks != now.hooks:
+        config = replace(config, hooks=loaded.hooks)
+        applied.append("hook")
     before, after = ({source.name: source for source in each.sources} for each in (now, loaded))
     names = dict.fromkeys([*before, *after])
     applied += [f"source.{name}" for name in names if before.get(name) != after.get(name)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from pushd.config.auth import AuthSettings
 from pushd.config.fields import setting
+from pushd.config.hooks import Hooks
 from pushd.config.parsers import (
     LEVELS,
     Parser,
@@ -331,6 +332,7 @@ class Config:
     log: LogSettings = field(default_factory=LogSettings)
     sources: tuple[Source, ...] = ()
     channels: ChannelRules = field(default_factory=ChannelRules)
+    hooks: Hooks = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,17 @@ class RequestFailed(Exception):
     """A request was not answered as expected. The text is a clause for the log.
 
     :param kind: a word for metrics.
+    :param status: the status of the response, if that is what was not expected.
+    :param retry_after: the value of its header ``Retry-After``, if it has one.
     """
 
-    def __init__(self, text: str, kind: str = "connection") -> None:
+    def __init__(
+        self, text: str, kind: str = "connection", status: int | None = None, retry_after: str | None = None
+    ) -> None:
         super().__init__(text)
         self.kind = kind
+        self.status = status
+        self.retry_after = retry_after
 
 
 class OutgoingRequest(NamedTuple):
@@ -38,10 +44,12 @@ class OutgoingRequest(NamedTuple):
     body: bytes | None = None
     timeout: float = 5.0
     """Seconds in which the whole response must arrive."""
+    is_notice: bool = False
+    """Whether the response only confirms the request: each status from 200 to 299 does, and its body is not used."""
 
 
 async def send_request(agent: IAgent, request: OutgoingRequest, reactor: Any) -> bytes:
-    """Return the body of the response, which must have the status 200.
+    """Return the body of the response, which must have the status 200, or confirm a notice.
 
     :raises RequestFailed: when there is none in time, or it is too large.
     """
@@ -60,7 +68,7 @@ async def _send(client: HTTPClient, request: OutgoingRequest) -> bytes:
     response = await client.request(
         request.method, request.url, data=request.body, headers=headers, allow_redirects=False, unbuffered=True
     )
-    fault = _fault(response)
+    fault = _fault(response, is_notice=request.is_notice)
     reader = _BodyReader()
     response.deliverBody(reader)
     if fault is not None:
@@ -73,11 +81,15 @@ def _raise_timeout(_: object, seconds: float) -> NoReturn:
     raise RequestFailed(f"no complete response within {seconds:g} seconds", "timeout")
 
 
-def _fault(response: IResponse) -> RequestFailed | None:
+def _fault(response: IResponse, *, is_notice: bool) -> RequestFailed | None:
     """Return what is wrong with the head of a response; None if nothing is."""
+    if is_notice and 200 <= response.code < 300:
+        return None
     if response.code != 200:
         note = " (redirects are not followed)" if 300 <= response.code < 400 else ""
-        return RequestFailed(f"the response has the status {response.code}{note}", "status")
+        text = f"the response has the status {response.code}{note}"
+        retry_after = response.headers.getRawHeaders("Retry-After", [None])[0]
+        return RequestFailed(text, "status", response.code, retry_after)
     # Twisted adds an empty one to responses without it.
     if any(response.headers.getRawHeaders("Content-Encoding", [])):
         return RequestFailed("the response is compressed, although the request does not accept that", "invalid")
