@@ -2,7 +2,7 @@
 
 Guarantees, tested by `tests/backends/contract_hooks.py` for each backend:
 
-- An event that was added is kept until `confirm` or `give_up` removes it: over restarts if the backend keeps its
+- An event that was added is kept until `confirm` or `dead_letter` removes it: over restarts if the backend keeps its
   history, and over a failover as far as Redis does.
 - The events of one hook have numbers that increase in the order in which they were added, and are never used again. So
   the events of a channel are in order.
@@ -10,9 +10,10 @@ Guarantees, tested by `tests/backends/contract_hooks.py` for each backend:
   accepted has its event, and one that was refused has none. Ephemeral messages, those that are delivered on one node
   only and those of channels that begin with ``$`` have none. `pushd.wire.hook_events` defines its JSON.
 - A hook whose backlog exceeds its `HookBounds` loses its oldest events: they become dead letters, messages of the
-  channel `pushd.core.names.DEAD` + NAME with bounds of their own (`pushd.core.history.DEAD_BOUNDS`), in the same step.
-  Where bounds were lowered, this takes several steps. Events that are too old become dead letters with the next
-  `first`.
+  channel `pushd.core.names.DEAD` + NAME, in the same step. Where bounds were lowered, this takes several steps. Events
+  that are too old become dead letters with the next `first`.
+- Dead letters and other messages evict nothing of each other. The retention of a channel of dead letters is that of
+  other channels, unless the rules for channels have `pushd.core.channel_rules.DEAD_RULE` or another one for it.
 - `acquire` is granted to one node at a time. A node that is gone loses it within 15 seconds, one that stops at once.
 """
 
@@ -93,10 +94,11 @@ class HookOutbox(Protocol):
 
         Without a call there are no hooks, and no publish takes longer because of them.
 
-        :param bounds: those of each hook. The events of other hooks stay until `give_up`.
+        :param bounds: those of each hook. The events of other hooks stay until `dead_letter`.
         :param publish_hooks: None if no hook has the events of publishes.
-        :param on_added: called with the name of a hook when this node has added an event, perhaps for several together.
-            Other nodes of the same Redis have to look for events with `first`.
+        :param on_added: called with the name of a hook when this node has added an event, perhaps for several together,
+            and perhaps in the middle of a publish: it must only schedule work. Other nodes of the same Redis have to
+            look for events with `first`.
         :raises BackendUnusable: when the backend has no outbox, and there are hooks; the text is a sentence.
         """
 
@@ -118,7 +120,7 @@ class HookOutbox(Protocol):
         :raises Refusal: when that fails now; they will be sent again.
         """
 
-    async def give_up(self, hook: str, through: int, reason: str) -> None:
+    async def dead_letter(self, hook: str, through: int, reason: str) -> None:
         """Make dead letters of the events up to a number. Repeats are harmless.
 
         :raises Refusal: when that fails now.

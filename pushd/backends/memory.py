@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from pushd.backends.epoch import new_epoch
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
 from pushd.backends.local_presence import LocalPresence
-from pushd.backends.no_outbox import NoOutbox
+from pushd.backends.memory_outbox import MemoryOutbox
 from pushd.backends.revocations_file import RevocationsFile
 from pushd.backends.single_node import SingleNode
 from pushd.core.channel_rules import NO_RULES, ChannelRules
@@ -56,10 +56,10 @@ class MemoryBackend(SingleNode):
         self._urls = RememberedUrls()
         self._clock = clock
         self._wall = wall
-        self.hooks = NoOutbox("hooks are not available with this backend yet")
         self.presence = _MemoryPresence(self._publish, bounds, clock, clock.seconds, wall, self._position)
         self._events: BackendEvents | None = None
         self._slices = Slices(clock)
+        self.hooks = MemoryOutbox(self._publish, self._slices, wall)
         self._sweep = LoopingCall(lambda: Deferred.fromCoroutine(self._expire()))
         self._sweep.clock = clock
 
@@ -147,6 +147,8 @@ class MemoryBackend(SingleNode):
             return refusal.without_traceback()
         if self._events:
             self._events.deliver(message, draft.exclude)
+        if self.hooks.publish_hooks is not None and draft.channel[0] != "$":
+            self.hooks.on_published(message)
         return message
 
     async def _expire(self) -> None:

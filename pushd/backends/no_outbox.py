@@ -33,7 +33,7 @@ class NoOutbox:
     async def confirm(self, hook: str, through: int) -> None:
         pass
 
-    async def give_up(self, hook: str, through: int, reason: str) -> None:
+    async def dead_letter(self, hook: str, through: int, reason: str) -> None:
         pass
 
     async def backlog(self, hook: str) -> Backlog:

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from pushd.core.history import Bounds, Retention
-from pushd.core.names import PRESENCE, Scope
+from pushd.core.history import DEAD_BOUNDS, Bounds, Retention
+from pushd.core.names import DEAD, PRESENCE, Scope
 from pushd.core.outbox import Policy
 from pushd.core.patterns import PatternSet
 
@@ -50,6 +50,10 @@ class ChannelRule(NamedTuple):
         values = self._asdict().items()
         settings = [f"{name}={_text(value)}" for name, value in values if value is not None and name != "match"]
         return f"{self.match} ({' '.join(settings) or 'defaults'})"
+
+
+DEAD_RULE: Final = ChannelRule(DEAD + "*", DEAD_BOUNDS.messages, DEAD_BOUNDS.bytes, DEAD_BOUNDS.age)
+"""The rule for the channels of dead letters. Where there are hooks it follows the configured rules."""
 
 
 class ChannelRules:

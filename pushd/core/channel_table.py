@@ -3,9 +3,9 @@
 from collections import OrderedDict
 from typing import Final
 
-from pushd.core.history import Bounds, Channel, Retention
+from pushd.core.history import DEAD_BOUNDS, Bounds, Channel, Retention
 from pushd.core.losses import LossIndex
-from pushd.core.names import PRESENCE
+from pushd.core.names import DEAD, PRESENCE
 
 RECORD_BYTES: Final = 600
 """Bytes of memory of the record of a channel."""
@@ -52,9 +52,11 @@ class ChannelTable:
     def __init__(self, losses: LossIndex, bounds: Bounds) -> None:
         self.losses = losses
         self.users = ChannelGroup(bounds)
-        """All channels but those of presence events."""
+        """All channels but the others here."""
         self.events = ChannelGroup(bounds.of_events)
         """The channels of presence events."""
+        self.dead = ChannelGroup(DEAD_BOUNDS)
+        """The channels of dead letters of hooks."""
         self.forgotten = 0
         """The newest sequence that a forgotten channel lost. A channel that is not in the table may have lost messages
         up to it."""
@@ -62,17 +64,19 @@ class ChannelTable:
         """Deleted channels: older cursors are answered with a gap and the end."""
 
     def __len__(self) -> int:
-        """Return the number of channels, without those that were deleted and those of presence events."""
+        """Return the number of channels, without those that were deleted, of presence events and of dead letters."""
         return len(self.users)
 
     @property
     def memory(self) -> int:
         """The bytes of memory of the records of all channels, also of deleted ones, without their messages."""
-        return RECORD_BYTES * (len(self.users) + len(self.events) + len(self._deleted))
+        return RECORD_BYTES * (len(self.users) + len(self.events) + len(self.dead) + len(self._deleted))
 
     def group_of(self, name: str) -> ChannelGroup:
         """Return the group of a channel, whether or not it is known."""
-        return self.events if name.startswith(PRESENCE) else self.users
+        if name[0] != "$":
+            return self.users
+        return self.events if name.startswith(PRESENCE) else self.dead if name.startswith(DEAD) else self.users
 
     def get(self, name: str) -> Channel | None:
         """Return a channel; None if it is unknown or was deleted."""
@@ -85,11 +89,11 @@ class ChannelTable:
 
     def active(self) -> list[Channel]:
         """Return all channels with messages."""
-        return [*self.users.active.values(), *self.events.active.values()]
+        return [*self.users.active.values(), *self.events.active.values(), *self.dead.active.values()]
 
     def names(self) -> list[str]:
         """Return the names of all channels, without those that were deleted."""
-        return [*self.users.active, *self.users.idle, *self.events.active, *self.events.idle]
+        return [name for group in (self.users, self.events, self.dead) for name in (*group.active, *group.idle)]
 
     def deleted_at(self, name: str) -> int:
         """Return the sequence of the deletion of a channel; 0 if it was not deleted, or was created again."""

@@ -43,7 +43,7 @@ EVENT_BOUNDS: Final = Bounds(1000, 4 << 20, 3600.0, 64 << 20, 100_000)
 """The bounds of the channels of presence events where nothing else is configured."""
 
 DEAD_BOUNDS: Final = Bounds(10_000, 16 << 20, 7 * 86400.0, 64 << 20, 1000)
-"""The bounds of the channels of the dead letters of hooks."""
+"""The bounds of the channels of the dead letters of hooks. Those of one channel hold by a rule, `DEAD_RULE`."""
 
 
 class Retention(NamedTuple):

@@ -62,12 +62,12 @@ class Log:
 
     @property
     def bounds(self) -> Bounds:
-        """The bounds of all channels but those of presence events."""
+        """The bounds of all channels but those of presence events and of dead letters."""
         return self.channels.users.bounds
 
     @property
     def bytes(self) -> int:
-        """The bytes of memory that the kept messages take, approximately, without those of presence events."""
+        """The bytes of memory that the kept messages take, approximately, without presence events and dead letters."""
         return self.channels.users.bytes
 
     def append(self, draft: Draft, time: float, now: float) -> Message:

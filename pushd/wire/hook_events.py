@@ -7,22 +7,18 @@ from pushd.core.names import DEAD
 from pushd.wire.json_messages import encode, encode_message
 
 
-def publish_event(hook: str, message: Message, *, has_content: bool) -> bytes:
+def publish_event(hook: str, id: str, channel: str, time: float, content: Message | None = None) -> bytes:
     """Return the event of a publish. It is the same each time, so it may be made when it is sent.
 
-    :param hook: the name of the hook, a part of the id.
-    :param has_content: whether ``message`` is the message as subscribers get it; else it has only the id.
+    :param hook: the name of the hook, a part of the id of the event.
+    :param id: the id of the message.
+    :param time: when it was accepted, in unix seconds.
+    :param content: the message, if the event has all of it; else it has only the id.
     """
-    body = {
-        "id": f"{message.id}-{hook}",
-        "type": "publish",
-        "channel": message.channel,
-        "time": message.time,
-        "message": msgspec.Raw(encode_message(message)) if has_content else {"id": message.id},
-    }
-    return encode(body)
+    message = {"id": id} if content is None else msgspec.Raw(encode_message(content))
+    return encode({"id": f"{id}-{hook}", "type": "publish", "channel": channel, "time": time, "message": message})
 
 
-def dead_letter(hook: str, reason: str, event: bytes) -> Draft:
-    """Return the message of an event that was not delivered to its hook: ``{"reason","event"}``."""
+def dead_letter_draft(hook: str, reason: str, event: bytes) -> Draft:
+    """Return the message of an event that its hook did not receive: ``{"reason","event"}``."""
     return Draft(DEAD + hook, encode({"reason": reason, "event": msgspec.Raw(event)}), JSON, "json")

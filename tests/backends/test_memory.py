@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IDelayedCall
 from pushd.backends.memory import MemoryBackend
 from tests.backends.backend_harness import Make, ManualClock
 from tests.backends.contract import BackendContract
+from tests.backends.contract_hooks import HooksContract
 from tests.backends.contract_presence import PresenceContract
 
 
@@ -44,3 +45,9 @@ class TestMemoryPresence(PresenceContract):
     def make(self, clock: ManualClock) -> Make:
         """Return memory backends."""
         return lambda bounds, rules: MemoryBackend(bounds, clock, clock.wall, "E", rules=rules)
+
+
+class TestMemoryHooks(HooksContract):
+    """The contract of hooks, for the memory backend."""
+
+    clock, make = TestMemory.clock, TestMemory.make
