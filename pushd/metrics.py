@@ -22,6 +22,7 @@ from prometheus_client.core import (
 from twisted.logger import Logger
 
 from pushd import __version__
+from pushd.backends.hook_outbox import Backlog
 from pushd.backends.interface import DiskUsage, Usage
 from pushd.backends.presence import PresenceUsage
 from pushd.core.errors import AccessRefused, BadRequest, Refusal
@@ -72,6 +73,10 @@ class DeliveryMetrics(NamedTuple):
     """Subscribed topics, counted once per subscriber, by transport."""
     presence: PresenceUsage | None = None
     """The members of channels; None where they are unknown."""
+    hooks: Mapping[str, Backlog] = {}
+    """The backlogs of hooks, as far as they are known."""
+    time: float = 0.0
+    """Unix seconds."""
 
 
 class Counters:
@@ -116,6 +121,12 @@ class Counters:
         """Questions to the application, by how they were answered."""
         self.callback_seconds = Durations()
         """The time from a request to the application to its response or failure."""
+        self.hook_sent: Counter[str] = Counter()
+        """Events that receivers of hooks have confirmed, by hook."""
+        self.hook_requests: Counter[tuple[str, str]] = Counter()
+        """Requests to receivers of hooks, by hook and outcome."""
+        self.hook_lost: Counter[str] = Counter()
+        """Events of hooks that could not be stored, by hook."""
         self.requests: Counter[str] = Counter()
         """Requests that were answered or refused, by outcome."""
         self.open_requests = 0
@@ -201,6 +212,7 @@ def _families(counters: Counters, usage: Usage, delivery: DeliveryMetrics) -> It
     yield _labelled("pushd_revoked", "Revocations that this node has learned.", "kind", counters.revocations)
     yield GaugeMetricFamily("pushd_revocations", "Revocations that are kept.", counters.kept_revocations)
     yield from _of_callback(counters)
+    yield from _of_hooks(counters, delivery)
     yield _labelled("pushd_requests", "Requests answered or refused.", "outcome", counters.requests)
     yield GaugeMetricFamily("pushd_requests_open", "Requests that wait for their replies.", counters.open_requests)
     yield _histogram("pushd_latency_seconds", "Time from publish to socket.", counters.latency)
@@ -213,6 +225,31 @@ def _of_callback(counters: Counters) -> Iterator[Metric]:
     questions = counters.callback_questions
     yield _labelled("pushd_callback_questions", "Questions to the application.", "answered_by", questions)
     yield _histogram("pushd_callback_seconds", "Time of a request to the application.", counters.callback_seconds)
+
+
+def _of_hooks(counters: Counters, delivery: DeliveryMetrics) -> Iterator[Metric]:
+    yield _labelled("pushd_hook_sent", "Events that the receiver of a hook has confirmed.", "hook", counters.hook_sent)
+    yield _labelled("pushd_hook_lost", "Events of a hook that could not be stored.", "hook", counters.hook_lost)
+    requests = CounterMetricFamily("pushd_hook_requests", "Requests of a hook.", labels=["hook", "outcome"])
+    for labels, count in sorted(counters.hook_requests.items()):
+        requests.add_metric(labels, count)
+    yield requests
+    dead = {name: backlog.dead for name, backlog in delivery.hooks.items()}
+    yield _labelled("pushd_hook_dead", "Events of a hook that became dead letters.", "hook", dead)
+    gauges: tuple[tuple[str, str, Callable[[Backlog], float]], ...] = (
+        ("pushd_hook_backlog", "Events of a hook that wait.", lambda backlog: backlog.events),
+        ("pushd_hook_backlog_bytes", "Bytes of the events of a hook that wait.", lambda backlog: backlog.bytes),
+        (
+            "pushd_hook_age_seconds",
+            "Age of the oldest event of a hook that waits.",
+            lambda backlog: 0.0 if backlog.oldest is None else max(0.0, delivery.time - backlog.oldest),
+        ),
+    )
+    for name, text, value in gauges:
+        family = GaugeMetricFamily(name, text, labels=["hook"])
+        for hook, backlog in sorted(delivery.hooks.items()):
+            family.add_metric([hook], value(backlog))
+        yield family
 
 
 def _of_backend(usage: Usage) -> Iterator[Metric]:

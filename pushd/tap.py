@@ -29,6 +29,7 @@ from pushd.net.monotonic_clock import use_monotonic_clock
 from pushd.service.authentication import check_credentials
 from pushd.service.backend import check_backend_usable
 from pushd.service.daemon import make_service
+from pushd.service.hooks import check_hooks
 
 _log = Logger()
 
@@ -99,6 +100,7 @@ class Options(UsageOptions):
         self.settings = self.load(self.folder if is_elsewhere else Path())
         check_inherited_sockets(self.settings, reactor, are_required=not self["check"])
         check_credentials(self.settings.auth)
+        check_hooks(self.settings.hooks)
         if self["check"]:
             print(f"pushd: configuration is valid ({self['config'] or 'no file'})")
             self._check_backend()

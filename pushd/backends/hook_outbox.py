@@ -20,6 +20,8 @@ Guarantees, tested by `tests/backends/contract_hooks.py` for each backend:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from pushd.core.names import PRESENCE
+
 ACQUIRED_SECONDS: Final = 10.0
 """How long a node is the sender of a hook after `acquire` was called and returned True, if it is not called again."""
 EVENT_OVERHEAD: Final = 200
@@ -75,6 +77,11 @@ class PublishHook(NamedTuple):
     name: str
     has_content: bool
     """Whether the event has the data of the message."""
+
+
+def has_publish_events(channel: str) -> bool:
+    """Return whether the messages of a channel may have events: those of users, and the events of presence."""
+    return channel[0] != "$" or channel.startswith(PRESENCE)
 
 
 class PublishHooks(Protocol):

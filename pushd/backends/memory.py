@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from pushd.backends.epoch import new_epoch
+from pushd.backends.hook_outbox import has_publish_events
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
 from pushd.backends.local_presence import LocalPresence
 from pushd.backends.memory_outbox import MemoryOutbox
@@ -147,7 +148,7 @@ class MemoryBackend(SingleNode):
             return refusal.without_traceback()
         if self._events:
             self._events.deliver(message, draft.exclude)
-        if self.hooks.publish_hooks is not None and draft.channel[0] != "$":
+        if self.hooks.publish_hooks is not None and has_publish_events(draft.channel):
             self.hooks.on_published(message)
         return message
 

@@ -37,6 +37,7 @@ from pushd.hub.callbacks import CallbackChecks
 from pushd.hub.channel_settings import ChannelSettings
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
+from pushd.hub.hooks import HubHooks
 from pushd.hub.kicks import Kicks
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.presence import Presence
@@ -122,7 +123,10 @@ class Hub:
         self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
         """Requests and replies."""
         self._publisher.reply = self.requests.reply
+        self.hooks = hooks = HubHooks(backend, clock, wall, counters)
+        """The events that are sent to the application."""
         self._subscriptions.on_left = self.requests.departures.topics_left
+        self._subscriptions.observer = hooks
         self.kicks = Kicks(backend, self._register, self.disconnect, turns, audit)
         self._listener = BackendListener(
             self.dispatcher,
@@ -147,6 +151,7 @@ class Hub:
         self.channel_settings.start()
         await self._backend.start(events)
         self._availability.on_started()
+        self.hooks.start()
 
     def begin_shutdown(self) -> None:
         """Report the daemon as not ready from now on, send all accepted messages to ready subscribers, and refuse all
@@ -169,7 +174,7 @@ class Hub:
     @property
     def degraded(self) -> list[str]:
         """What does not work as it should although publishes are accepted, as phrases."""
-        return [_MEMORY_EXCEEDED] if self.budget.is_over else []
+        return [*([_MEMORY_EXCEEDED] if self.budget.is_over else []), *self.hooks.all.failures]
 
     @property
     def has_backlog(self) -> bool:
@@ -184,6 +189,7 @@ class Hub:
         self.credentials.stop()
         self.shared_quotas.stop()
         self._publisher.rates.shared.stop()
+        await self.hooks.stop()
         await self._backend.stop()
         self.audit.close()
 
@@ -233,6 +239,7 @@ class Hub:
         self._register.add(subscriber, self._wall())
         if subscriber.peer.identity is not None:
             self.credentials.watch(subscriber)
+        self.hooks.on_added(subscriber.peer)
         self.shared_quotas.claim_connection(subscriber)
 
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since = NOW) -> StartPosition:
@@ -314,6 +321,7 @@ class Hub:
         self._subscriptions.discard(subscriber, topics)
         self.requests.remove(subscriber)
         self._quotas.remove(subscriber.peer)
+        self.hooks.on_removed(subscriber.peer, why)
 
     def disconnect(self, subscriber: Subscriber, cause: Exception) -> None:
         """Close the connection of a subscriber, because of a refusal or of a bug, whose details are only logged.
@@ -370,7 +378,8 @@ class Hub:
         :raises NotGranted: when the peer may not read them.
         """
         check_operation(peer, "metrics")
-        return await self._queries.metrics(is_healthy=self.unavailable_reason is None)
+        hooks = await self.hooks.all.backlogs()
+        return await self._queries.metrics(is_healthy=self.unavailable_reason is None, hooks=hooks, time=self._wall())
 
     async def status(self, peer: Peer, channel: str) -> ChannelStatus:
         """Return the state of a channel.

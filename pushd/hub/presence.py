@@ -186,7 +186,7 @@ class Presence:
         if isinstance(why, Stopping):
             self._held.remove(subscriber.peer.number, held)
         else:
-            self._release(subscriber, held, *_end_of(why))
+            self._release(subscriber, held, *end_of(why))
 
     def channels_of(self, subscriber: Subscriber) -> Mapping[str, str]:
         """Return the channels that a connection has entered, each with the id of its member."""
@@ -357,7 +357,7 @@ class Presence:
             self.log.failure("Leaving channels failed with an internal error", failure)
 
 
-def _end_of(why: Refusal | None) -> tuple[LeaveReason, bool]:
+def end_of(why: Refusal | None) -> tuple[LeaveReason, bool]:
     """Return the reason of leaving for the refusal that has closed a connection, and whether it is at once."""
     if why is None:
         return "timeout", False

@@ -1,9 +1,10 @@
 """Queries: the history, the state of channels, and metrics."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from pushd.backends.hook_outbox import Backlog
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
 from pushd.core.cursor import Last, MessageId, Now, Since
@@ -98,7 +99,7 @@ class Queries:
             size += _ENCODED_MESSAGE + len(message.data)
         return encoded
 
-    async def metrics(self, *, is_healthy: bool) -> bytes:
+    async def metrics(self, *, is_healthy: bool, hooks: Mapping[str, Backlog], time: float) -> bytes:
         """See `Hub.metrics`."""
         dispatcher = self._dispatcher
         subscriptions: Counter[str] = Counter()
@@ -117,6 +118,8 @@ class Queries:
             is_healthy,
             subscriptions,
             self._backend.presence.usage,
+            hooks,
+            time,
         )
         return render(self._counters, await self._backend.usage(), delivery)
 

@@ -1,8 +1,9 @@
 """Subscriptions: which subscriber has which topics, in the dispatcher and at the backend."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -31,6 +32,22 @@ _TOPICS_PER_TURN = 1000
 """Number of topics of removed subscribers with more than that, removed in one reactor turn: about 3 ms."""
 
 
+class SubscriptionObserver(Protocol):
+    """What is called when subscriptions begin and end."""
+
+    def on_first(self, topic: str) -> None:
+        """Called before the first subscriber of this node is added to a topic."""
+
+    def on_last(self, topic: str) -> None:
+        """Called when the last subscriber of this node was removed from a topic."""
+
+    def on_subscribed(self, subscriber: Subscriber, topics: Collection[str]) -> None:
+        """Called when a subscriber was added to topics that it did not have."""
+
+    def on_unsubscribed(self, subscriber: Subscriber, topics: Collection[str]) -> None:
+        """Called when a subscriber has unsubscribed from topics, or was removed with them."""
+
+
 class Subscriptions:
     """The topics of all subscribers. The backend is called with the first and with the last subscriber of a topic.
 
@@ -56,6 +73,8 @@ class Subscriptions:
         """Number of subscribers at this node, by topic."""
         self.on_left: Callable[[Subscriber, Sequence[str]], None] = lambda subscriber, topics: None
         """Called when a subscriber has unsubscribed from topics, or was removed with them."""
+        self.observer: SubscriptionObserver | None = None
+        """Called about all subscriptions."""
         self._removed: deque[tuple[Subscriber, list[str]]] = deque()
         """Removed subscribers, with those of their topics that are still in the index."""
 
@@ -128,7 +147,7 @@ class Subscriptions:
             self._charge(subscriber, subscriber.topic_bytes - _memory_of(found))
             self._count_topics(subscriber.peer, -len(found))
         self._count_down(found)
-        self.on_left(subscriber, found)
+        self._left(subscriber, found)
         return found
 
     def discard(self, subscriber: Subscriber, topics: list[str]) -> None:
@@ -138,7 +157,7 @@ class Subscriptions:
         """
         self._charge(subscriber, 0)
         self._count_topics(subscriber.peer, -len(topics))
-        self.on_left(subscriber, topics)
+        self._left(subscriber, topics)
         if len(topics) <= _FEW_TOPICS:
             self._discard(subscriber, topics)
             return
@@ -180,13 +199,22 @@ class Subscriptions:
 
     def _add(self, topics: Sequence[str], subscriber: Subscriber) -> None:
         """Add a subscriber to topics, some of which it may have already."""
-        for topic in topics:
-            if topic not in subscriber.starts:
-                self._counts[topic] += 1
-                self._count_topics(subscriber.peer, 1)
-                if self._counts[topic] == 1:
-                    self._backend.subscribe(topic)
+        added = {topic: None for topic in topics if topic not in subscriber.starts}
+        for topic in added:
+            self._counts[topic] += 1
+            if self._counts[topic] == 1:
+                if self.observer is not None:
+                    self.observer.on_first(topic)
+                self._backend.subscribe(topic)
+        self._count_topics(subscriber.peer, len(added))
         self._dispatcher.subscribe(topics, subscriber)
+        if self.observer is not None:
+            self.observer.on_subscribed(subscriber, added)
+
+    def _left(self, subscriber: Subscriber, topics: Sequence[str]) -> None:
+        self.on_left(subscriber, topics)
+        if self.observer is not None:
+            self.observer.on_unsubscribed(subscriber, topics)
 
     def _discard_some(self) -> None:
         left = _TOPICS_PER_TURN
@@ -211,6 +239,8 @@ class Subscriptions:
             if not self._counts[topic]:
                 del self._counts[topic]
                 self._backend.unsubscribe(topic)
+                if self.observer is not None:
+                    self.observer.on_last(topic)
 
 
 def _is_fresh(topic: str, subscriber: Subscriber) -> bool:

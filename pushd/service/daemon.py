@@ -36,6 +36,7 @@ from pushd.service.audit import open_audit, reopen_audit
 from pushd.service.authentication import AuthenticationService
 from pushd.service.backend import BackendService, make_backend
 from pushd.service.greeting import greeting
+from pushd.service.hooks import open_hooks, reload_hooks
 from pushd.service.listener import ListenerService
 from pushd.service.routes import AdminRoot, Keepalive, Root
 from pushd.sources.running_sources import RunningSources, SourceFactories
@@ -93,8 +94,11 @@ class Daemon(MultiService):
             config.channels,
         )
         open_audit(self.hub.audit, config)
+        hooks = self.hub.hooks.all
+        open_hooks(hooks, config.hooks, reactor)
         self._on_reload += [
             lambda new: reopen_audit(self.hub.audit, new),
+            lambda new: reload_hooks(hooks, new.hooks),
             lambda new: self._budget.reconfigure(new.limits.waiting_bytes),
             lambda new: self._admission.reconfigure(
                 raise_file_limit(new.limits.connections), new.limits.connections_per_address
