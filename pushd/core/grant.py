@@ -10,7 +10,17 @@ from typing import Final, Literal, NamedTuple, Self, get_args
 
 from pushd.core.denied_topics import DeniedTopics
 from pushd.core.errors import BadTopic, NotGranted, Refusal
-from pushd.core.names import PRESENCE, Scope, check_channel, check_topic, covers, intersection, intersects, is_pattern
+from pushd.core.names import (
+    HOOKS,
+    PRESENCE,
+    Scope,
+    check_channel,
+    check_topic,
+    covers,
+    intersection,
+    intersects,
+    is_pattern,
+)
 
 Action = Literal["subscribe", "publish", "history", "presence", "enter", "reply", "manage"]
 """What a peer does on a topic."""
@@ -24,6 +34,8 @@ _EVERY: Final = "*"
 _DEFAULTS: Final[Mapping[Action, Action]] = {"history": "subscribe", "enter": "subscribe", "reply": "publish"}
 """The actions whose topics, if a grant does not list them, are those of another action."""
 _QUOTAS: Final = ("connections", "subscriptions", "messages_per_second", "bytes_per_second")
+_OF_OPERATORS: Final = ("subscribe", "history", "manage")
+"""The actions that are allowed on the channels of hooks to who may do the operation."""
 _KEYS: Final = (*ACTIONS, "deny", "operate", "tags", "quota")
 _MOST_COMPARED: Final = 16
 """The number of granted topics among which a refusal looks for one to suggest, so that refusals are cheap."""
@@ -123,11 +135,14 @@ class Grant:
 
         One of the allowed topics must cover it, and no denied one may intersect it. The daemon's channels, whose names
         begin with ``$``, have no members. Their topics are allowed by name only, except for the events of presence:
-        to receive those of a channel is the action `presence` on that channel.
+        to receive those of a channel is the action `presence` on that channel. The dead letters of hooks are for those
+        who may do the operation `hooks`.
         """
         if self.is_full:
             return True
         if topic[0] == "$":
+            if topic.startswith(HOOKS) and action in _OF_OPERATORS:
+                return self.may_operate("hooks") and not self._denies(topic)
             action, topic = _without_presence(action, topic)
             if topic[0] == "$" and action in ("presence", "enter"):
                 return False
@@ -155,6 +170,8 @@ class Grant:
         denied = next((each for each in self.deny if intersects(each, wanted)), None)
         if denied is not None:
             return Decision(False, "deny", denied)
+        if wanted.startswith(HOOKS) and inner in _OF_OPERATORS:
+            return self.decide_operation("hooks")
         key: Action = _DEFAULTS[inner] if inner in self.defaulted else inner
         has_members = wanted[0] != "$" or inner not in ("presence", "enter")
         granted = self.allow.get(inner, ()) if has_members else ()
@@ -225,6 +242,8 @@ def _problem(topic: str) -> str | None:
         return str(refusal)
     if topic.startswith(PRESENCE):
         return "list the channel itself; its events of presence follow the action presence"
+    if topic.startswith(HOOKS):
+        return "who may do the operation hooks may read the dead letters of hooks"
     if any(_SUBJECT in segment and segment != _SUBJECT for segment in topic.split("/")):
         return "{sub} must be a whole segment"
     return None

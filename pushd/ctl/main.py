@@ -13,6 +13,7 @@ from pushd.ctl.clients import TRANSPORTS
 from pushd.ctl.credential import add_credential_options
 from pushd.ctl.doctor.probe_run import CHECKS
 from pushd.ctl.errors import EXIT_USAGE, CtlError
+from pushd.ctl.hooks import add_hooks_options, hooks
 from pushd.ctl.output import escape_controls
 from pushd.ctl.requests import add_request_options, add_respond_options, request, respond
 from pushd.ctl.revocation import add_kick_options, add_revoke_options, kick, revoke
@@ -182,6 +183,17 @@ def build_parser() -> ArgumentParser:
             "pushctl revoke --sub alice --reason 'account closed'",
             "pushctl revoke --jti 5f1c9a",
             "pushctl revoke --tag mobile --before 2026-11-27T20:15:00Z",
+        )
+    )
+
+    add_hooks_options(
+        _command(
+            subparsers,
+            "hooks",
+            hooks,
+            "list hooks, or send the dead letters of one again",
+            "pushctl hooks",
+            "pushctl hooks app --replay",
         )
     )
 

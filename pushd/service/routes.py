@@ -13,6 +13,7 @@ from pushd.api.explain import ExplainResource
 from pushd.api.health import HealthResource
 from pushd.api.heartbeat import HeartbeatResource
 from pushd.api.history import HistoryResource
+from pushd.api.hooks import HooksResource
 from pushd.api.metrics import MetricsResource
 from pushd.api.pages import FAVICON, INDEX
 from pushd.api.presence import PresenceResource
@@ -160,6 +161,7 @@ def _admin_routes(context: HttpContext, hub: Hub) -> dict[bytes, Resource]:
         b"auth": _Branch(context, auth),
         b"channels": ChannelsResource(context, hub),
         b"connections": ConnectionsResource(context, hub),
+        b"hooks": HooksResource(context, hub),
         b"metrics": MetricsResource(context, hub),
         b"version": VersionResource(context),
     }

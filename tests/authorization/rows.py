@@ -396,6 +396,13 @@ HTTP_ROWS = (
     Row("DELETE /connections of a subject", ("kick",), Http("DELETE", "/connections?sub=nobody")),
     *(Row(f"{method} /auth/revocations", ("revoke",), Http(method, "/auth/revocations")) for method in ("GET", "HEAD")),
     Row("POST /auth/revocations", ("revoke",), Http("POST", "/auth/revocations", '{"jti":"none"}', status=(201,))),
+    *(Row(f"{method} /hooks", ("hooks",), Http(method, "/hooks")) for method in ("GET", "HEAD")),
+    Row("GET /hooks/NAME", ("hooks",), Http("GET", "/hooks/none", status=(404,))),
+    Row("POST /hooks/NAME/replay", ("hooks",), Http("POST", "/hooks/none/replay", status=(404,))),
+    *(
+        Row(f"GET /{name} of dead letters", ("hooks",), Http("GET", f"/{name}/$hooks/dead/app"))
+        for name in ("sse", "history")
+    ),
     Row("POST /connections/ID/auth", (), Renewal("POST", "/connections/{connection}/auth"), needs_token=True),
     Row(
         "POST /auth/explain",

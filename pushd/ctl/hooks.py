@@ -1,0 +1,53 @@
+"""The command ``pushctl hooks``: what hooks do, and sending their dead letters again."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pushd.ctl.api_client import ApiClient, quote_path
+from pushd.ctl.credential import choose_credential
+from pushd.ctl.output import escape_controls
+
+
+def add_hooks_options(command: ArgumentParser) -> None:
+    """Add the options of `hooks`."""
+    command.add_argument("name", nargs="?", help="only this hook")
+    command.add_argument("--replay", action="store_true", help="send the dead letters of the hook again")
+    command.add_argument("--since", metavar="CURSOR", help="with --replay: only those after this cursor")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(usage_of=command)
+
+
+def hooks(args: Namespace) -> int:
+    """List hooks, show one, or send its dead letters again."""
+    if args.replay and not args.name:
+        args.usage_of.error("--replay needs the name of a hook")
+    if args.since and not args.replay:
+        args.usage_of.error("--since needs --replay")
+    api = ApiClient(args.url, choose_credential(args))
+    if args.replay:
+        query = {"since": args.since} if args.since else None
+        answer = api.request_json("POST", f"/hooks/{quote_path(args.name)}/replay", query)
+        print(json.dumps(answer) if args.json else _replayed(answer))
+        return 0
+    found = api.request_json("GET", f"/hooks/{quote_path(args.name)}" if args.name else "/hooks")
+    if args.json:
+        print(json.dumps(found))
+        return 0
+    for hook in [found] if args.name else found:
+        print(escape_controls(_line(hook)))
+    return 0
+
+
+def _replayed(answer: Mapping[str, Any]) -> str:
+    return f"{answer['hook']}: {answer['replayed']} events are sent again; newer ones are after {answer['cursor']}"
+
+
+def _line(hook: Mapping[str, Any]) -> str:
+    oldest = (
+        "" if hook["oldest"] is None else f" since {datetime.fromtimestamp(hook['oldest'], UTC):%Y-%m-%d %H:%M:%S} UTC"
+    )
+    failure = f": {hook['failure']}" if hook["failure"] else ""
+    return f"{hook['name']} {hook['state']}{failure}; waiting {hook['backlog']}{oldest}, dead {hook['dead']}"
