@@ -8,6 +8,7 @@ from pushd.backends.sqlite import log_snapshot, tail
 from pushd.backends.sqlite.backend import SqliteBackend
 from tests.backends.backend_harness import Make, ManualClock
 from tests.backends.contract import BackendContract
+from tests.backends.contract_hooks import HooksContract
 from tests.backends.contract_presence import PresenceContract
 
 
@@ -41,5 +42,11 @@ class TestSqliteByScan(TestSqliteByIndex):
 
 class TestSqlitePresence(PresenceContract):
     """The contract of presence, for the SQLite backend."""
+
+    make = TestSqlite.make
+
+
+class TestSqliteHooks(HooksContract):
+    """The contract of hooks, for the SQLite backend."""
 
     make = TestSqlite.make

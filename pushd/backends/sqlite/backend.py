@@ -15,16 +15,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.backends.interface import NOBODY, Audience, BackendEvents, BackendUnusable, DiskUsage, Usage
-from pushd.backends.no_outbox import NoOutbox
 from pushd.backends.single_node import SingleNode
 from pushd.backends.sqlite.errors import Damaged, reason_for
 from pushd.backends.sqlite.history_reader import HistoryReader
+from pushd.backends.sqlite.outbox import SqliteOutbox
 from pushd.backends.sqlite.presence import SqlitePresence
 from pushd.backends.sqlite.tail import Tail
 from pushd.backends.sqlite.worker_threads import WorkerThreads
 from pushd.backends.sqlite.writer_requests import (
     CommitResult,
+    DeadLetterRequest,
     DeleteRequest,
+    EventRequest,
     LogTotals,
     PresenceRequest,
     PublishRequest,
@@ -102,7 +104,13 @@ class SqliteBackend(SingleNode):
         self._commits = self._failures = 0
         self._urls = RememberedUrls()
         """Those that this process has committed, so that each is committed once."""
-        self.hooks = NoOutbox("hooks are not available with this backend yet")
+        self.hooks = SqliteOutbox(
+            self._submit,
+            self._refusal,
+            lambda query: self._read(query, self._threads.now()),
+            self._time,
+            lambda: self._totals.hooks,
+        )
         self.presence = SqlitePresence(
             self._submit, self._refusal, bounds, reactor, self._threads.now, wall, self._position
         )
@@ -155,7 +163,9 @@ class SqliteBackend(SingleNode):
         self._waiting += len(drafts)
         self._waiting_bytes += size
         try:
-            results: list[Message | Refusal] = await self._submit(PublishRequest(drafts, size, *self._time()))
+            results: list[Message | Refusal] = await self._submit(
+                PublishRequest(drafts, size, *self._time(), self.hooks.events_of(drafts))
+            )
             return results
         except Refusal as refused:
             return [refused.without_traceback() for _ in drafts]
@@ -303,11 +313,15 @@ class SqliteBackend(SingleNode):
         self._tail.drop_channels(result.dropped)
         self._threads.on_committed()
         for each, value in zip(pending, result.results, strict=True):
-            try:
-                self._deliver(each.request, value)
-            except Exception:  # a bug in a callback; the request is committed nevertheless
-                self.log.failure("Internal error while delivering a committed message")
+            self._deliver_safely(self._deliver, each.request, value)
             each.deferred.callback(value)
+        self._deliver_safely(self._deliver_dead, result.dead, pending[-1].request.now)
+
+    def _deliver_safely(self, deliver: Callable[..., None], *what: object) -> None:
+        try:
+            deliver(*what)
+        except Exception:  # a bug in a callback; the request is committed nevertheless
+            self.log.failure("Internal error while delivering a committed message")
 
     def _deliver(self, request: Request, result: Any) -> None:
         if isinstance(request, PublishRequest | PresenceRequest):
@@ -316,11 +330,22 @@ class SqliteBackend(SingleNode):
                     if message.is_kept:
                         self._tail.add(message, request.now, self._ttl_of(draft))
                     self._events.deliver(message, draft.exclude)
+            if isinstance(request, PublishRequest) and request.hooks is not None:
+                self.hooks.on_committed(request.hooks.bounds)
+        elif isinstance(request, EventRequest):
+            self.hooks.on_committed(request.bounds)
+        elif isinstance(request, DeadLetterRequest):
+            self._deliver_dead(result.messages, request.now)
         elif isinstance(request, RevokeRequest):
             self._events.on_revocations(request.revocations)
         elif isinstance(request, DeleteRequest) and result:
             self._tail.delete(request.name, result)
             self._events.on_deleted(request.name)
+
+    def _deliver_dead(self, messages: Sequence[Message], now: float) -> None:
+        for message in messages:
+            self._tail.add(message, now, self._retentions.of(message.channel).age)
+            self._events.on_message(message)
 
     def _ttl_of(self, draft: Draft) -> float | None:
         """Return the seconds after which the tail must not have a message; None for the age of all channels."""

@@ -17,6 +17,7 @@ from typing import Any, Final
 from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.channel_record import ChannelRecord
 from pushd.backends.sqlite.directory import Directory, connect
+from pushd.backends.sqlite.hook_rows import copy_events
 from pushd.backends.sqlite.revocation_rows import readable_revocations, write_revocations
 from pushd.backends.sqlite.rows import (
     MESSAGE_COLUMNS,
@@ -128,6 +129,7 @@ class _DamagedFile:
                 head, now = max(head, message.seq), max(now, row[4])
         for record in kept.values():
             db.execute(f"INSERT INTO channel ({RECORD_COLUMNS}) VALUES {_placeholders(17)}", row_of_record(record))
+        copy_events(self._db, db)
         write_revocations(db, readable_revocations(self._db), 0)
         # As if the wall clock had just been set back: then no query relies on the order of timestamps.
         db.execute("UPDATE log SET seq = ?, now = ?, turned_back = ?, peak = 1e308", (head, now, head))

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice, repeat
 
+from pushd.backends.hook_outbox import QueuedEvent
 from pushd.backends.sqlite.log_snapshot import LogSnapshot
 from pushd.core.cursor import Age, Everything, Last, Latest, MessageId, Now, Since, Time
 from pushd.core.message import Gap, Message
@@ -99,6 +100,10 @@ class HistoryReader:
     def is_url_remembered(self, digest: bytes, time: float) -> bool:
         """Return whether a signed URL was used, and its time is not over. `time`: unix seconds."""
         return self._snapshot.is_url_remembered(digest, time)
+
+    def hook_events(self, hook: str, count: int, size: int) -> Sequence[QueuedEvent]:
+        """Return the oldest events of a hook; see `HookOutbox.first`."""
+        return self._snapshot.hook_events(hook, count, size)
 
     # Where a subscription starts
 

@@ -15,9 +15,9 @@ from pushd.backends.sqlite.channel_record import ENTRY_BYTES, RECORD_BYTES, Chan
 from pushd.core.aging import AgingChannels
 from pushd.core.channel_rules import Retentions
 from pushd.core.errors import TooManyChannels
-from pushd.core.history import Bounds
+from pushd.core.history import DEAD_BOUNDS, Bounds
 from pushd.core.message import Draft, Message
-from pushd.core.names import PRESENCE
+from pushd.core.names import DEAD, PRESENCE
 
 _OLDEST_ENTRIES = 64
 """The most entries of its oldest messages that a record holds."""
@@ -97,6 +97,9 @@ class Ledger:
         self._users = _Group(bounds)
         self._events = _Group(bounds.of_events)
         """The channels of presence events."""
+        self._dead = _Group(DEAD_BOUNDS)
+        """The channels of dead letters of hooks."""
+        self._groups = self._users, self._events, self._dead
         self.deleted: dict[str, ChannelRecord] = {}
         """Records of deleted channels by name, the least recently used first."""
         self.by_id: dict[int, ChannelRecord] = {}
@@ -125,20 +128,17 @@ class Ledger:
         for record in records:
             self._load_record(record)
         self._over_bounds = [
-            record
-            for group in (self._users, self._events)
-            for record in group.active.values()
-            if record.exceeds_retention()
+            record for group in self._groups for record in group.active.values() if record.exceeds_retention()
         ]
 
     @property
     def channel_count(self) -> int:
-        """The number of channels that were not deleted, without those of presence events."""
+        """The number of channels that were not deleted, without those of presence events and dead letters."""
         return len(self._users)
 
     @property
     def bytes(self) -> int:
-        """What all kept messages but presence events count towards `Bounds.total_bytes`."""
+        """What all kept messages but presence events and dead letters count towards `Bounds.total_bytes`."""
         return self._users.bytes
 
     @property
@@ -232,15 +232,14 @@ class Ledger:
                 continue
             self.changed[record.id] = record
             self._move_if_emptied(record)
-        for group in (self._users, self._events):
+        for group in self._groups:
             self._evict_least_recent(group, count)
 
     @property
     def exceeds_bounds(self) -> bool:
         """Whether `evict_excess` has something to evict."""
-        groups = self._users, self._events
         return bool(self._outdated or self._over_bounds) or any(
-            group.bytes > group.bounds.total_bytes for group in groups
+            group.bytes > group.bounds.total_bytes for group in self._groups
         )
 
     def on_rows_deleted(self, record: ChannelRecord, count: int) -> None:
@@ -283,7 +282,9 @@ class Ledger:
     # Records
 
     def _group_of(self, name: str) -> _Group:
-        return self._events if name.startswith(PRESENCE) else self._users
+        if name[0] != "$":
+            return self._users
+        return self._events if name.startswith(PRESENCE) else self._dead if name.startswith(DEAD) else self._users
 
     def _load_record(self, record: ChannelRecord) -> None:
         group = self._group_of(record.name)

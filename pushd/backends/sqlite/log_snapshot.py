@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import takewhile
 
+from pushd.backends.hook_outbox import QueuedEvent
 from pushd.backends.sqlite.channel_record import ChannelRecord
 from pushd.backends.sqlite.errors import Damaged, is_undecodable
+from pushd.backends.sqlite.hook_rows import OLDEST, oldest_events
 from pushd.backends.sqlite.latest_scan import LatestScan
 from pushd.backends.sqlite.loss_scan import ChannelLoss, LossScan
 from pushd.backends.sqlite.row_reader import RowReader
@@ -69,6 +71,12 @@ class LogSnapshot:
         """Return whether a signed URL was used, and its time is not over. `time`: unix seconds."""
         query = "SELECT EXISTS (SELECT 1 FROM url WHERE digest = ? AND until > ?)"
         return bool(self._reader.first(query, digest, time)[0])
+
+    # Hooks
+
+    def hook_events(self, hook: str, count: int, size: int) -> Sequence[QueuedEvent]:
+        """Return the oldest events of a hook; see `HookOutbox.first`. Damaged ones are skipped."""
+        return oldest_events(self._reader.counted_rows(OLDEST, hook), count, size)
 
     # Channels
 

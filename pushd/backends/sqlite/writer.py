@@ -11,17 +11,24 @@ from itertools import chain
 from math import inf
 from typing import Any
 
+from pushd.backends.hook_outbox import QueuedEvent
 from pushd.backends.sqlite.channel_record import ChannelRecord, Entry
 from pushd.backends.sqlite.errors import Damaged
+from pushd.backends.sqlite.hook_rows import HookLedger
 from pushd.backends.sqlite.ledger import Ledger
 from pushd.backends.sqlite.member_rows import read_members, replace_members, write_members
 from pushd.backends.sqlite.revocation_rows import read_revocations, write_revocations
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, record_of_row, row_of_message, row_of_record
 from pushd.backends.sqlite.writer_requests import (
     CommitResult,
+    ConfirmRequest,
+    DeadLetterRequest,
+    DeadLetters,
     DeleteRequest,
+    HookRequest,
     LogTotals,
     PresenceRequest,
+    PublishEvents,
     PublishRequest,
     Request,
     RequestResult,
@@ -35,6 +42,7 @@ from pushd.core.errors import Refusal
 from pushd.core.message import Draft, Message, transient
 from pushd.core.remembered_urls import MAX_URLS
 from pushd.core.timestamp import round_timestamp
+from pushd.wire.hook_events import dead_letter_draft, publish_event
 
 _STEP_SIZE = 256
 """The most rows that one statement deletes, and pages that one vacuum frees: some milliseconds."""
@@ -113,6 +121,7 @@ class Writer:
         self._has_more_expired = False
         """Whether more messages have expired than this transaction removes."""
         self._ledger = self._load()
+        self._hooks = HookLedger(db)
         self.revocations = read_revocations(db)
         """Those in the file when it was opened."""
         self.members = read_members(db)
@@ -132,6 +141,7 @@ class Writer:
             ledger.channel_count,
             ledger.newest_loss,
             ledger.memory,
+            self._hooks.backlogs,
         )
 
     @property
@@ -156,6 +166,7 @@ class Writer:
         self.db.execute("BEGIN IMMEDIATE")
         self._inserted, self._has_more_expired = 0, False
         results = [self._execute(request) for request in requests]
+        dead = [self._dead_letter(hook, "backlog", event, last) for hook, event in self._hooks.trim()]
         if ledger.exceeds_bounds:
             self._evict_excess()
         self._insert()
@@ -163,8 +174,9 @@ class Writer:
         self._sweep(2 * self._inserted, ledger.stale if ledger.stale_rows > _MAX_STALE_ROWS else ledger.sweepable)
         dropped = [record.name for record in ledger.dropped]
         self._flush()
+        self._hooks.flush()
         self._commit(last.now, last.time)
-        return CommitResult(results, self.totals, dropped)
+        return CommitResult(results, self.totals, dropped, [each for each in dead if each is not None])
 
     def maintain(self) -> None:
         """Do a little maintenance: remove expired or excess messages, delete stale rows, or shrink the file.
@@ -223,7 +235,12 @@ class Writer:
                 write_members(self.db, request.rows, request.deleted)
         if isinstance(request, PublishRequest | PresenceRequest):
             time, now = round_timestamp(request.time), request.now
-            return [self._accept(draft, time, now) for draft in request.drafts]
+            accepted = [self._accept(draft, time, now) for draft in request.drafts]
+            if isinstance(request, PublishRequest) and request.hooks is not None:
+                self._add_events(request.hooks, accepted)
+            return accepted
+        if isinstance(request, HookRequest):
+            return self._execute_hook(request)
         if isinstance(request, RetentionRequest):
             self._retentions = request.retentions
             self._ledger.reconfigure(request.retentions)
@@ -248,6 +265,37 @@ class Writer:
         if due < self._next_expiry:
             self._next_expiry = due
         return message
+
+    # Hooks
+
+    def _execute_hook(self, request: HookRequest) -> DeadLetters | None:
+        if isinstance(request, ConfirmRequest):
+            self._hooks.confirm(request.hook, request.through)
+            return None
+        if isinstance(request, DeadLetterRequest):
+            events, has_more = self._hooks.take(request.hook, request.through, request.before)
+            letters = [self._dead_letter(request.hook, request.reason, event, request) for event in events]
+            return DeadLetters([each for each in letters if each is not None], has_more)
+        self._hooks.bounds.update(request.bounds)
+        for event in request.events:
+            self._hooks.add(*event[:2], round_timestamp(request.time), event.body)
+        return None
+
+    def _add_events(self, hooks: PublishEvents, accepted: Sequence[Message | Refusal]) -> None:
+        self._hooks.bounds.update(hooks.bounds)
+        for message, of_message in zip(accepted, hooks.hooks, strict=True):
+            if isinstance(message, Message):
+                for name, has_content in of_message:
+                    body = publish_event(
+                        name, message.id, message.channel, message.time, message if has_content else None
+                    )
+                    self._hooks.add(name, message.channel, message.time, body)
+
+    def _dead_letter(self, hook: str, reason: str, event: QueuedEvent, request: Request) -> Message | None:
+        """Make a dead letter of an event; None if there are too many channels of them."""
+        draft = dead_letter_draft(hook, reason, event.body)
+        message = self._accept(draft, round_timestamp(request.time), request.now)
+        return message if isinstance(message, Message) else None
 
     def _remember_url(self, request: UrlRequest) -> None:
         """Remember a URL, and forget at most two others: one row more is deleted than inserted."""

@@ -1,13 +1,26 @@
 """Requests to the writer, and their results."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
+from pushd.backends.hook_outbox import Backlog, HookBounds, HookEvent, PublishHook
 from pushd.core.channel_rules import Retentions
 from pushd.core.errors import Refusal
 from pushd.core.message import Draft, Message
 from pushd.core.presence import Row
 from pushd.core.revocations import Revocation
+
+_NONE: Final[Mapping[str, Backlog]] = MappingProxyType({})
+
+
+class PublishEvents(NamedTuple):
+    """The hooks with events of the messages of a request."""
+
+    hooks: Sequence[Sequence[PublishHook]]
+    """Those of each message."""
+    bounds: Mapping[str, HookBounds]
+    """The bounds of all these hooks."""
 
 
 class PublishRequest(NamedTuple):
@@ -20,6 +33,7 @@ class PublishRequest(NamedTuple):
     """The timestamp of the messages, in unix seconds."""
     now: float
     """Seconds of log time."""
+    hooks: PublishEvents | None = None
 
 
 class DeleteRequest(NamedTuple):
@@ -76,8 +90,60 @@ class PresenceRequest(NamedTuple):
     now: float
 
 
-Request = PublishRequest | DeleteRequest | TickRequest | RevokeRequest | UrlRequest | RetentionRequest | PresenceRequest
-RequestResult = list[Message | Refusal] | int | None
+class EventRequest(NamedTuple):
+    """Add events of hooks. Its result is None."""
+
+    events: Sequence[HookEvent]
+    bounds: Mapping[str, HookBounds]
+    """The bounds of all their hooks."""
+    time: float
+    now: float
+
+
+class ConfirmRequest(NamedTuple):
+    """Remove the events of a hook up to a number. Its result is None."""
+
+    hook: str
+    through: int
+    time: float
+    now: float
+
+
+class DeadLetterRequest(NamedTuple):
+    """Make dead letters of the oldest events of a hook, a limited number. Its result is `DeadLetters`."""
+
+    hook: str
+    through: int
+    """The number of the newest event."""
+    before: float
+    """Unix seconds before which they were added."""
+    reason: str
+    time: float
+    now: float
+
+
+HookRequest = EventRequest | ConfirmRequest | DeadLetterRequest
+Request = (
+    PublishRequest
+    | DeleteRequest
+    | TickRequest
+    | RevokeRequest
+    | UrlRequest
+    | RetentionRequest
+    | PresenceRequest
+    | HookRequest
+)
+
+
+class DeadLetters(NamedTuple):
+    """The result of a `DeadLetterRequest`."""
+
+    messages: list[Message]
+    has_more: bool
+    """Whether there are more events of which to make dead letters."""
+
+
+RequestResult = list[Message | Refusal] | DeadLetters | int | None
 
 
 class LogTotals(NamedTuple):
@@ -94,6 +160,8 @@ class LogTotals(NamedTuple):
     """The newest sequence that any channel lost."""
     record_bytes: int = 0
     """The bytes of memory of the records of all channels, also of deleted ones."""
+    hooks: Mapping[str, Backlog] = _NONE
+    """The backlog of each hook."""
 
 
 class CommitResult(NamedTuple):
@@ -104,3 +172,5 @@ class CommitResult(NamedTuple):
     totals: LogTotals
     dropped: list[str]
     """The channels whose records were dropped."""
+    dead: Sequence[Message] = ()
+    """The dead letters of events beyond the bounds of their hooks, which are newer than all results."""

@@ -17,8 +17,17 @@ from twisted.internet.defer import Deferred
 from pushd.backends.interface import BackendUnusable
 from pushd.backends.sqlite.commit_mark import Position
 from pushd.backends.sqlite.directory import Directory
+from pushd.backends.sqlite.hook_rows import MAX_TAKEN
 from pushd.backends.sqlite.writer import Writer
-from pushd.backends.sqlite.writer_requests import CommitResult, LogTotals, PresenceRequest, PublishRequest, Request
+from pushd.backends.sqlite.writer_requests import (
+    CommitResult,
+    DeadLetterRequest,
+    EventRequest,
+    LogTotals,
+    PresenceRequest,
+    PublishRequest,
+    Request,
+)
 
 _BATCH_MESSAGES = 1000
 _BATCH_BYTES = 4 << 20
@@ -168,6 +177,11 @@ class WriterThread(Thread):
                         size += each.request.size
                     elif isinstance(each.request, PresenceRequest):
                         messages += len(each.request.drafts) + len(each.request.rows)
+                    elif isinstance(each.request, EventRequest):
+                        messages += len(each.request.events)
+                        size += sum(len(event.body) for event in each.request.events)
+                    elif isinstance(each.request, DeadLetterRequest):
+                        messages += MAX_TAKEN
         return batch
 
     def _first_requests(self, writer: Writer) -> list[PendingRequest] | None:
