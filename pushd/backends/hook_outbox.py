@@ -7,8 +7,8 @@ Guarantees, tested by `tests/backends/contract_hooks.py` for each backend:
 - The events of one hook have numbers that increase in the order in which they were added, and are never used again. So
   the events of a channel are in order.
 - The event of a publish is added in the same step, transaction or script that stores the message. So a message that was
-  accepted has its event, and one that was refused has none. Ephemeral messages, those that are delivered on one node
-  only and those of channels that begin with ``$`` have none. `pushd.wire.hook_events` defines its JSON.
+  accepted has its event, and one that was refused has none. Ephemeral messages and those that are delivered on one node
+  only have none; see also `has_publish_events`. `pushd.wire.hook_events` defines its JSON.
 - A hook whose backlog exceeds its `HookBounds` loses its oldest events: they become dead letters, messages of the
   channel `pushd.core.names.DEAD` + NAME, in the same step. Where bounds were lowered, this takes several steps. Events
   that are too old become dead letters with the next `first`.

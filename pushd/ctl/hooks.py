@@ -46,8 +46,7 @@ def _replayed(answer: Mapping[str, Any]) -> str:
 
 
 def _line(hook: Mapping[str, Any]) -> str:
-    oldest = (
-        "" if hook["oldest"] is None else f" since {datetime.fromtimestamp(hook['oldest'], UTC):%Y-%m-%d %H:%M:%S} UTC"
-    )
+    time = None if hook["oldest"] is None else datetime.fromtimestamp(hook["oldest"], UTC)
+    oldest = "" if time is None else f" since {time:%Y-%m-%d %H:%M:%S} UTC"
     failure = f": {hook['failure']}" if hook["failure"] else ""
     return f"{hook['name']} {hook['state']}{failure}; waiting {hook['backlog']}{oldest}, dead {hook['dead']}"

@@ -14,6 +14,7 @@ from pushd.backends.interface import Backend, BackendUnusable
 from pushd.backends.memory import MemoryBackend
 from pushd.backends.redis.address import parse_url
 from pushd.config.table import Config
+from pushd.core.channel_rules import DEAD_RULE, ChannelRules
 from pushd.core.history import EVENT_BOUNDS, Bounds
 from pushd.hub.hub import Hub
 from pushd.net.listeners import CannotStart
@@ -41,11 +42,16 @@ def check_backend_usable(config: Config) -> str | None:
     return check_history(config.backend.data_dir)
 
 
+def channel_rules(config: Config) -> ChannelRules:
+    """Return the rules for channels, with the one for dead letters where there are hooks."""
+    return ChannelRules((*config.channels.rules, DEAD_RULE)) if config.hooks else config.channels
+
+
 def make_backend(config: Config, reactor: Any) -> Backend:
     """Return the configured backend."""
     # Backends are imported where they are chosen: their libraries take time and memory.
     chosen, history, presence, channels = config.backend, config.history, config.presence, config.limits.channels
-    rules = config.channels
+    rules = channel_rules(config)
     events = EVENT_BOUNDS._replace(
         messages=presence.events, age=presence.age, total_bytes=presence.event_bytes, channels=channels
     )

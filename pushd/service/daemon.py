@@ -34,7 +34,7 @@ from pushd.net.supervisor import Supervisor
 from pushd.net.unix_clock import UnixClock
 from pushd.service.audit import open_audit, reopen_audit
 from pushd.service.authentication import AuthenticationService
-from pushd.service.backend import BackendService, make_backend
+from pushd.service.backend import BackendService, channel_rules, make_backend
 from pushd.service.greeting import greeting
 from pushd.service.hooks import open_hooks, reload_hooks
 from pushd.service.listener import ListenerService
@@ -91,7 +91,7 @@ class Daemon(MultiService):
             self._budget,
             unix_time,
             limits.messages_per_second,
-            config.channels,
+            channel_rules(config),
         )
         open_audit(self.hub.audit, config)
         hooks = self.hub.hooks.all
@@ -104,7 +104,7 @@ class Daemon(MultiService):
                 raise_file_limit(new.limits.connections), new.limits.connections_per_address
             ),
             lambda new: self.hub.reconfigure(new.limits.subscriptions, new.limits.messages_per_second),
-            lambda new: self.hub.channel_settings.reconfigure(new.channels),
+            lambda new: self.hub.channel_settings.reconfigure(channel_rules(new)),
             lambda new: self.hub.credentials.reconfigure(new.auth.grace),
             lambda new: self.hub.presence.reconfigure(_presence_of(new)),
         ]

@@ -399,10 +399,6 @@ HTTP_ROWS = (
     *(Row(f"{method} /hooks", ("hooks",), Http(method, "/hooks")) for method in ("GET", "HEAD")),
     Row("GET /hooks/NAME", ("hooks",), Http("GET", "/hooks/none", status=(404,))),
     Row("POST /hooks/NAME/replay", ("hooks",), Http("POST", "/hooks/none/replay", status=(404,))),
-    *(
-        Row(f"GET /{name} of dead letters", ("hooks",), Http("GET", f"/{name}/$hooks/dead/app"))
-        for name in ("sse", "history")
-    ),
     Row("POST /connections/ID/auth", (), Renewal("POST", "/connections/{connection}/auth"), needs_token=True),
     Row(
         "POST /auth/explain",

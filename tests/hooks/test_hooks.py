@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.authorization.credentials import SETUP, Credentials, bearer
 from tests.daemon_fixtures import Start, start_daemon
 from tests.hooks.receiver import CUT, OK, Receiver, receiver, status
 from tests.transports.daemon import MovableReactor, RunningDaemon, turns, until
@@ -16,14 +17,16 @@ from tests.transports.http_client import HttpClient, encode_request
 __all__ = ["receiver", "start_daemon"]
 
 
+OPERATOR = "operator-Yc4nTq7XwKs2"
 _SECONDS = 10.0
 
 
 class Scene:
     """A daemon with a hook."""
 
-    def __init__(self, folder: Path, receiver: Receiver, start: Start) -> None:
+    def __init__(self, folder: Path, receiver: Receiver, start: Start, backend: dict[str, object]) -> None:
         self._folder = folder
+        self._backend = backend
         self._start = start
         self.receiver = receiver
         self.reactor = MovableReactor()
@@ -37,7 +40,7 @@ class Scene:
     async def start(self, *events: str, more: dict[str, object] | None = None, **settings: Any) -> RunningDaemon:
         """Start the daemon."""
         self.write(*events, **settings)
-        return await self._start(more or {}, self.reactor, self.file)
+        return await self._start(self._backend | (more or {}), self.reactor, self.file)
 
     async def until_received(self, count: int, *kinds: str) -> list[dict[str, Any]]:
         """Wait until some events are confirmed; return all of them, without repeats."""
@@ -60,10 +63,11 @@ class Scene:
                 await self.reactor.pass_time(1)
 
 
-@pytest.fixture
-def scene(tmp_path: Path, receiver: Receiver, start_daemon: Start) -> Scene:
-    """A daemon that is not started yet."""
-    return Scene(tmp_path, receiver, start_daemon)
+@pytest.fixture(params=["memory", "sqlite"])
+def scene(request: pytest.FixtureRequest, tmp_path: Path, receiver: Receiver, start_daemon: Start) -> Scene:
+    """A daemon with each backend, which is not started yet."""
+    backend = {"sqlite": {"backend.data_dir": str(tmp_path / "data")}}.get(request.param, {})
+    return Scene(tmp_path, receiver, start_daemon, dict(backend))
 
 
 async def open_stream(daemon: RunningDaemon, path: str) -> HttpClient:
@@ -316,3 +320,59 @@ async def test_shutdown_stores_the_last_events(scene: Scene) -> None:
     outbox.add = record
     await daemon.stop()
     assert [json.loads(event.body)["reason"] for event in recorded] == ["shutdown"]
+
+
+# Operators
+
+
+async def test_hooks_and_their_state(scene: Scene) -> None:
+    daemon = await scene.start("publish", channels=["a/*"])
+    (shown,) = (await daemon.request("GET", "/hooks")).json
+    assert shown == (await daemon.request("GET", "/hooks/app")).json
+    assert (shown["name"], shown["url"], shown["events"]) == ("app", scene.receiver.url, ["publish"])
+    assert (shown["channels"], shown["content"], shown["failure"]) == (["a/*"], False, None)
+    assert (shown["backlog"], shown["oldest"], shown["dead"]) == (0, None, 0)
+    scene.receiver.answer = lambda batch: status(429, "Retry-After: 1000")
+    await daemon.publish("a/b")
+    await scene.until(lambda: daemon.counters.hook_requests["app", "status"], "a failure")
+    shown = (await daemon.request("GET", "/hooks/app")).json
+    assert (shown["state"], shown["failures"], shown["backlog"]) == ("retrying", 1, 1)
+    assert shown["failure"] == "the response has the status 429"
+    assert shown["retry_at"] - shown["oldest"] >= 900
+    for path in ("/hooks/none", "/hooks/app/replay", "/hooks/app/x"):
+        assert (await daemon.request("GET", path)).status == 404
+    for path in ("/hooks", "/hooks/app", "/hooks/none/replay"):
+        assert (await daemon.request("POST", path, b"")).status == 404
+
+
+async def test_replay_sends_dead_letters_and_ends_a_pause(scene: Scene) -> None:
+    daemon = await scene.start("publish", "subscribe")
+    scene.receiver.answer = lambda batch: status(410)
+    ids = [await daemon.publish("room", str(number)) for number in range(3)]
+    await scene.until(lambda: "app" in str(daemon._service.hub.degraded), "disabled")
+    outbox = daemon._service.hub._backend.hooks
+    (*_, last) = await outbox.first("app", 100, 1 << 20)
+    await outbox.dead_letter("app", last.number, "age")
+    letters = (await daemon.request("GET", "/history/$hooks/dead/app")).json
+    assert [letter["data"]["event"]["message"]["id"] for letter in letters] == ids
+    scene.receiver.answer = lambda batch: OK
+    scene.receiver.batches.clear()
+    answer = (await daemon.request("POST", "/hooks/app/replay", b"")).json
+    assert (answer["hook"], answer["replayed"]) == ("app", 3)
+    events = await scene.until_received(3)
+    assert [event["message"]["id"] for event in events] == ids
+    again = (await daemon.request("POST", f"/hooks/app/replay?since={answer['cursor']}", b"")).json
+    assert again["replayed"] == 0
+
+
+async def test_dead_letters_are_for_operators(start_daemon: Start, tmp_path: Path) -> None:
+    credentials = Credentials(tmp_path)
+    credentials.write({OPERATOR: {"operate": ["hooks"]}, SETUP: {"subscribe": ["**"], "operate": ["metrics"]}})
+    daemon = await start_daemon({}, file=credentials.file)
+    for path in ("/history/$hooks/dead/app", "/history/$hooks/**", "/sse/$hooks/dead/app"):
+        client: HttpClient = daemon.connect("http", HttpClient(encode_request("GET", path, None, bearer(OPERATOR))))
+        assert (await client.head).status == 200
+        for token in (SETUP, None):
+            assert (await daemon.request("GET", path, None, bearer(token))).status in (401, 403)
+    for token in (OPERATOR, SETUP):
+        assert (await daemon.request("POST", "/pub/$hooks/dead/app", b"x", bearer(token))).status == 403

@@ -112,7 +112,7 @@ class SqliteBackend(SingleNode):
             lambda: self._totals.hooks,
         )
         self.presence = SqlitePresence(
-            self._submit, self._refusal, bounds, reactor, self._threads.now, wall, self._position
+            self._submit, self._refusal, self.hooks.events_of, bounds, reactor, self._threads.now, wall, self._position
         )
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
@@ -330,7 +330,7 @@ class SqliteBackend(SingleNode):
                     if message.is_kept:
                         self._tail.add(message, request.now, self._ttl_of(draft))
                     self._events.deliver(message, draft.exclude)
-            if isinstance(request, PublishRequest) and request.hooks is not None:
+            if request.hooks is not None:
                 self.hooks.on_committed(request.hooks.bounds)
         elif isinstance(request, EventRequest):
             self.hooks.on_committed(request.bounds)

@@ -4,7 +4,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from math import inf
 from typing import Any, Final
 
-from pushd.backends.hook_outbox import NO_BACKLOG, Backlog, HookBounds, HookEvent, PublishHooks, QueuedEvent
+from pushd.backends.hook_outbox import (
+    NO_BACKLOG,
+    Backlog,
+    HookBounds,
+    HookEvent,
+    PublishHooks,
+    QueuedEvent,
+    has_publish_events,
+)
 from pushd.backends.sqlite.history_reader import HistoryReader
 from pushd.backends.sqlite.writer_requests import (
     ConfirmRequest,
@@ -102,7 +110,10 @@ class SqliteOutbox:
         hooks = self.publish_hooks
         if hooks is None:
             return None
-        found = [hooks.hooks_of(draft.channel) if draft.keep and draft.channel[0] != "$" else () for draft in drafts]
+        found = [
+            hooks.hooks_of(draft.channel) if draft.keep and has_publish_events(draft.channel) else ()
+            for draft in drafts
+        ]
         names = {hook.name for each in found for hook in each}
         return PublishEvents(found, self._bounds_of(names)) if names else None
 

@@ -11,8 +11,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from pushd.backends.local_presence import LocalPresence
-from pushd.backends.sqlite.writer_requests import PresenceRequest
+from pushd.backends.sqlite.writer_requests import PresenceRequest, PublishEvents
 from pushd.core.errors import Refusal
+from pushd.core.message import Draft
 from pushd.core.presence import Change, Leave, PresenceEvent, Row
 
 _SAVED_AT_ONCE = 5000
@@ -24,17 +25,20 @@ class SqlitePresence(LocalPresence):
 
     :param submit: submits a request to the writer thread.
     :param refusal: returns why requests are refused now; None when they are accepted.
+    :param events_of: returns the hooks with events of messages.
     """
 
     def __init__(
         self,
         submit: Callable[[PresenceRequest], Awaitable[Any]],
         refusal: Callable[[], Refusal | None],
+        events_of: Callable[[Sequence[Draft]], PublishEvents | None],
         *arguments: Any,
     ) -> None:
         super().__init__(*arguments)
         self._submit = submit
         self._refusal = refusal
+        self._events_of = events_of
         self._must_replace = False
         """Whether the file may have other members, because it was replaced."""
         self._unsaved: set[tuple[str, str]] = set()
@@ -87,9 +91,8 @@ class SqlitePresence(LocalPresence):
         rows, deleted = self._rows(members)
         time, now = self._wall(), self._now()
         drafts = [self.draft(event) for event in events]
-        request = PresenceRequest(
-            drafts, list(self.state.rows()) if is_complete else rows, deleted, is_complete, time, now
-        )
+        rows = list(self.state.rows()) if is_complete else rows
+        request = PresenceRequest(drafts, rows, deleted, is_complete, time, now, self._events_of(drafts))
         try:
             refusal = self._refusal()
             if refusal is not None:

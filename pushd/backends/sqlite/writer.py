@@ -236,7 +236,7 @@ class Writer:
         if isinstance(request, PublishRequest | PresenceRequest):
             time, now = round_timestamp(request.time), request.now
             accepted = [self._accept(draft, time, now) for draft in request.drafts]
-            if isinstance(request, PublishRequest) and request.hooks is not None:
+            if request.hooks is not None:
                 self._add_events(request.hooks, accepted)
             return accepted
         if isinstance(request, HookRequest):

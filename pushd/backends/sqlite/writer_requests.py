@@ -88,6 +88,7 @@ class PresenceRequest(NamedTuple):
     """Whether the rows are those of all members, and replace all others."""
     time: float
     now: float
+    hooks: PublishEvents | None = None
 
 
 class EventRequest(NamedTuple):
