@@ -48,6 +48,10 @@ class ChannelSettings:
         if not subscriber.has_policy and (policy := self.rules.policy_of(topics)) is not None:
             subscriber.choose_policy(policy)
 
+    def has_presence(self, channel: str) -> bool:
+        """Return whether a channel may have members."""
+        return self.rules.presence_of(channel)
+
     def shown_rule(self, peer: Peer, channel: str) -> str | None:
         """Return the topic of the rule of a channel, for a peer that may list channels; None if there is none."""
         rule = self.rules.rule_of(channel) if peer.grant.may_operate("channels") else None

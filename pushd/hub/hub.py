@@ -121,6 +121,7 @@ class Hub:
         )
         self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
         """The members of channels."""
+        self.presence.has_members = settings.has_presence
         self.credentials = Credentials(
             clock, wall, turns, quotas, audit, self.disconnect, self.unsubscribe, self.presence.on_grant_changed
         )
