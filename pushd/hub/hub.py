@@ -22,13 +22,7 @@ from pushd.core.connection_ids import ConnectionIds
 from pushd.core.cursor import NOW, MessageId, Since
 from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import (
-    BadParameter,
-    NotGranted,
-    Refusal,
-    Stopping,
-    UnknownChannel,
-)
+from pushd.core.errors import BadParameter, NotGranted, Refusal, Stopping, UnknownChannel
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
@@ -37,6 +31,7 @@ from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
 from pushd.hub.authorization import actions_of, check_authenticated, check_operation, check_subscribe, check_topics
+from pushd.hub.availability import STOPPING, Availability
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.callbacks import CallbackChecks
 from pushd.hub.channel_settings import ChannelSettings
@@ -58,9 +53,7 @@ from pushd.metrics import Counters
 from pushd.net.fan_out import send_each
 from pushd.net.turn_slices import Slices
 
-_NOT_STARTED = "the backend has not started yet"
 _MEMORY_EXCEEDED = "the memory limit for queued data is exceeded: large requests are refused"
-_STOPPING = "the daemon is stopping"
 
 
 class Hub:
@@ -90,8 +83,7 @@ class Hub:
         self._wall = wall
         self.budget = Budget(clock=clock.seconds) if budget is None else budget
         """The memory limit for queued data: that of all subscribers, and incomplete data of all publishers."""
-        self.unavailable_reason: str | None = _NOT_STARTED
-        """Why publishes are refused now, as a phrase; None when they are accepted."""
+        self._availability = Availability()
         self._clock = clock
         self._turns = turns = Slices(clock)
         """The turns of replays and queries, which come after live messages."""
@@ -140,7 +132,7 @@ class Hub:
             counters,
             self.disconnect,
             self.replay_and_go_live,
-            self._set_health,
+            self._availability.on_health,
         )
 
     # Start and stop
@@ -155,21 +147,25 @@ class Hub:
         )
         self.channel_settings.start()
         await self._backend.start(events)
-        if self.unavailable_reason == _NOT_STARTED:
-            self.unavailable_reason = None
+        self._availability.on_started()
 
     def begin_shutdown(self) -> None:
         """Report the daemon as not ready from now on, send all accepted messages to ready subscribers, and refuse all
         requests that wait for replies.
         """
-        self.unavailable_reason = _STOPPING
+        self._availability.stop()
         self._scheduler.flush()
-        self.requests.stop(Stopping(_STOPPING))
+        self.requests.stop(Stopping(STOPPING))
 
     def reconfigure(self, max_subscriptions: int, messages_per_second: int | None = None) -> None:
         """Change limits, for subscriptions and messages from now on."""
         self._subscriptions.reconfigure(max_subscriptions)
         self._publisher.rates.reconfigure(messages_per_second)
+
+    @property
+    def unavailable_reason(self) -> str | None:
+        """Why publishes are refused now, as a phrase; None when they are accepted."""
+        return self._availability.reason
 
     @property
     def degraded(self) -> list[str]:
@@ -183,7 +179,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Stop the backend. The transports close their subscribers themselves."""
-        self.unavailable_reason = _STOPPING
+        self._availability.stop()
         self._subscriptions.stop()
         self._relief.stop()
         self.credentials.stop()
@@ -195,15 +191,6 @@ class Hub:
     async def turn(self) -> None:
         """Wait for the next reactor turn, within work that takes long."""
         await deferLater(self._clock, 0)
-
-    def _set_health(self, reason: str | None) -> None:
-        """Called when the backend has become available (None) or unavailable, with a phrase that says why."""
-        if reason != self.unavailable_reason:
-            before, self.unavailable_reason = self.unavailable_reason, reason
-            if reason is None:
-                self.log.info("Backend accepts publishes")
-            elif before != _NOT_STARTED:
-                self.log.error("Backend does not accept publishes: {reason}", reason=reason)
 
     # Publish
 
