@@ -143,8 +143,11 @@ class MemoryBackend(SingleNode):
             message = self._log.append(draft, self._wall(), self._clock.seconds())
         except Refusal as refusal:
             return refusal.without_traceback()
-        if self._events:
-            self._events.deliver(message, draft.exclude)
+        if events := self._events:
+            if draft.exclude is None:
+                events.on_message(message)
+            else:
+                events.on_excluding(message, draft.exclude)
         return message
 
     async def _expire(self) -> None:
