@@ -188,7 +188,7 @@ class Publisher:
         elif not asks or peer.identity is not None:
             drafts = granted(peer, drafts)
         if key is not None:
-            drafts = map(_unless_transient, drafts)
+            drafts = map(_unless_ephemeral, drafts)
         if (subject := peer.grant.subject) is not None:
             drafts = _sent_by(subject, drafts)
         if key is None:
@@ -320,7 +320,7 @@ def _sent_by(subject: str, drafts: Iterable[Draft | Refusal]) -> Iterator[Draft 
     return (structs.replace(each, sender=subject) if isinstance(each, Draft) else each for each in drafts)
 
 
-def _unless_transient(draft: Draft | Refusal) -> Draft | Refusal:
+def _unless_ephemeral(draft: Draft | Refusal) -> Draft | Refusal:
     """Return the draft of a publish with an idempotency key, or a refusal if it is not kept."""
     if isinstance(draft, Refusal) or draft.keep:
         return draft

@@ -38,7 +38,7 @@ from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
-from pushd.core.message import Draft, transient
+from pushd.core.message import Draft, unkept_message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
 from pushd.core.usage import UsageReply, UsageReport
@@ -300,7 +300,7 @@ class RedisBackend:
         position = self._feed.position
         if position is None or not self._events.local_audience(draft.channel).transports:
             return Unavailable(str(refusal))
-        message = transient(draft, *position, self._wall(), is_local=True)
+        message = unkept_message(draft, *position, self._wall(), is_local=True)
         self._events.deliver(message, draft.exclude)
         return message
 
