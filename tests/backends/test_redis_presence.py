@@ -51,7 +51,9 @@ class TestRedisPresence(PresenceContract):
         """Return Redis backends, on an empty Redis."""
         from twisted.internet import reactor
 
-        return lambda bounds: HearingEvents(parse_url(redis.url), RedisOptions(), bounds, reactor, time.time)
+        return lambda bounds, rules: HearingEvents(
+            parse_url(redis.url), RedisOptions(), bounds, reactor, time.time, rules
+        )
 
     @pytest.fixture
     def wait(self) -> Wait:
