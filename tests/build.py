@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from pushd.core import log as core_log
+from pushd.core.channel_rules import NO_RULES, ChannelRules
 from pushd.core.cursor import MessageId, Since
 from pushd.core.delivery import Batch, Delivery, StatelessWire
 from pushd.core.errors import Refusal
@@ -32,8 +33,8 @@ def done(steps: Steps[T]) -> T:
 class Log(core_log.Log):
     """A log with its reader, whose steps run at once."""
 
-    def __init__(self, epoch: str, bounds: Bounds) -> None:
-        super().__init__(epoch, bounds)
+    def __init__(self, epoch: str, bounds: Bounds, rules: ChannelRules = NO_RULES) -> None:
+        super().__init__(epoch, bounds, rules)
         self.reader = LogReader(self)
 
     def info(self, name: str) -> ChannelInfo | None:
@@ -189,7 +190,10 @@ class FakePeer:
     """An outlet that records, with its subscriber."""
 
     def __init__(
-        self, wire: ReadableWire | None = None, limits: QueueLimits | None = None, policy: Policy = Policy.DISCONNECT
+        self,
+        wire: ReadableWire | None = None,
+        limits: QueueLimits | None = None,
+        policy: Policy | None = Policy.DISCONNECT,
     ) -> None:
         self.subscriber = Subscriber(
             self, wire or ReadableWire(), limits or QueueLimits(), policy, Peer("tcp", "::1", FULL)

@@ -68,7 +68,7 @@ class PublishResource(HttpResource):
     def _drafts(self, request: Request, channels: Sequence[str]) -> list[Draft]:
         content_type = type_of_data(request)
         data, event, ttl = request.body, parameter(request, b"event"), _ttl(request)
-        end, keep = _flag(request, b"end", default=False), _flag(request, b"keep", default=True)
+        end, keep = _flag(request, b"end") or False, _flag(request, b"keep")
         connection = parameter(request, b"except")
         exclude = None if connection is None else Exclusion.parse(connection)
         limits = self.context.limits
@@ -118,6 +118,9 @@ class PublishResource(HttpResource):
         """Answer with the status of a channel."""
         status = await self._hub.status(request.peer, _channel(request))
         facts = status.info.facts(sum(status.subscribers.values()))
+        rule = self._hub.channel_settings.shown_rule(request.peer, status.info.channel)
+        if rule is not None:
+            facts["rule"] = rule
         facts["transports"] = status.subscribers
         if not prefers_text(request):
             return json_answer(request, facts)
@@ -141,11 +144,12 @@ def _channel(request: Request) -> str:
     return check_channel(name_in_path(request))
 
 
-def _flag(request: Request, name: bytes, *, default: bool) -> bool:
+def _flag(request: Request, name: bytes) -> bool | None:
+    """Return a parameter that is 0 or 1; None if it is not given."""
     value = parameter(request, name)
     if value not in (None, "0", "1"):
         raise BadParameter(f"{name.decode()} must be 0 or 1")
-    return default if value is None else value == "1"
+    return None if value is None else value == "1"
 
 
 def _ttl(request: Request) -> float | None:

@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from typing import Final, NamedTuple, Protocol
 
 from pushd.backends.presence import PresenceBackend
+from pushd.core.channel_rules import ChannelRules
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.idempotency import IdempotencyKey
@@ -195,6 +196,13 @@ class Backend(Protocol):
 
     async def stop(self) -> None:
         """Process pending requests, or refuse them with `Stopping` or `Unavailable`, and release all resources."""
+
+    def reconfigure(self, rules: ChannelRules) -> None:
+        """Apply other rules to the retention of channels, soon and a little at a time.
+
+        A channel that exceeds its new bounds is shortened, with a gap as for any eviction or expiry. Longer bounds hold
+        from now on. A message may keep the age that its channel had when it was published, if that is shorter.
+        """
 
     async def publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> Sequence[PublishResult]:
         """Publish messages in their order. Never raises a refusal.

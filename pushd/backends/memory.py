@@ -13,6 +13,7 @@ from pushd.backends.interface import NOBODY, Audience, BackendEvents, Usage
 from pushd.backends.local_presence import LocalPresence
 from pushd.backends.revocations_file import RevocationsFile
 from pushd.backends.single_node import SingleNode
+from pushd.core.channel_rules import NO_RULES, ChannelRules
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
 from pushd.core.history import Bounds
@@ -35,6 +36,7 @@ class MemoryBackend(SingleNode):
     :param clock: the monotonic clock by which messages expire.
     :param wall: returns the time in unix seconds, the timestamp of messages.
     :param epoch: the epoch of the history; None: a new one.
+    :param rules: the rules for channels.
     :param revocations: the path of the file in which revocations outlast a restart; None: they do not.
     """
 
@@ -45,9 +47,10 @@ class MemoryBackend(SingleNode):
         wall: Callable[[], float],
         epoch: str | None = None,
         revocations: Path | None = None,
+        rules: ChannelRules = NO_RULES,
     ) -> None:
         self._file = None if revocations is None else RevocationsFile(revocations, self._known_revocations)
-        self._log = Log(epoch or new_epoch(), bounds)
+        self._log = Log(epoch or new_epoch(), bounds, rules)
         self._reader = LogReader(self._log)
         self._urls = RememberedUrls()
         self._clock = clock
@@ -71,6 +74,9 @@ class MemoryBackend(SingleNode):
             self._sweep.stop()
         if self._file is not None:
             await self._file.close()
+
+    def reconfigure(self, rules: ChannelRules) -> None:
+        self._log.reconfigure(rules)
 
     async def publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> list[Message | Refusal]:
         return [self._publish(draft) for draft in drafts]

@@ -34,6 +34,12 @@ def required(parse: Parser[T], description: str, unit: str = "") -> T:
     return value
 
 
+def optional(parse: Parser[T], description: str, unit: str = "") -> T | None:
+    """Return the dataclass field of a setting that is None if the file does not set it; see `setting`."""
+    value: T | None = field(default=None, metadata={"parse": parse, "description": description, "unit": unit})
+    return value
+
+
 def suggestion(word: str, known: Iterable[str], form: str = "{}") -> str:
     """Return a "did you mean" phrase to append to the error about an unknown word; empty if no known word is similar.
 

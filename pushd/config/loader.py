@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 from pushd.config.auth import ANONYMOUS, ISSUER, URL_KEYS, read_anonymous, read_url_keys
 from pushd.config.callback import CALLBACK, read_callback
+from pushd.config.channels import read_channels
 from pushd.config.fields import suggestion
 from pushd.config.issuers import read_issuers
-from pushd.config.sources import Source, read_sources
+from pushd.config.sources import read_sources
 from pushd.config.table import SECTIONS, SETTINGS, Config, ConfigError, Setting
 from pushd.core.grant import NOTHING
 from pushd.net.listeners import Reach, check_endpoint, exposed, inherited_name, is_local, reach_of
@@ -34,7 +35,8 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
     """
     chosen: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
     content = _read(file) if file else {}
-    tables = content.pop("source", {})
+    sources = _tables(file, content.pop("source", {}), read_sources)
+    channels = _tables(file, content.pop("channel", []), read_channels)
     anonymous = _part_of_auth(file, content, ANONYMOUS, read_anonymous)
     issuers = _part_of_auth(file, content, ISSUER, read_issuers)
     url_keys = _part_of_auth(file, content, URL_KEYS, read_url_keys)
@@ -56,7 +58,7 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
         is_enabled=is_enabled,
     )
     sections["auth"] = auth
-    return Config(**sections, sources=_sources(file, tables))
+    return Config(**sections, sources=sources, channels=channels)
 
 
 def check_listeners(config: Config, reactor: Any, running: Collection[str] = ()) -> None:
@@ -155,7 +157,7 @@ def _of_file(file: Path, content: Mapping[str, object]) -> Iterator[_Given]:
     for section, rows in content.items():
         if section not in SECTIONS:
             raise ConfigError(
-                f"{file}: unknown section [{section}]{suggestion(section, (*SECTIONS, 'source'), '[{}]')}"
+                f"{file}: unknown section [{section}]{suggestion(section, (*SECTIONS, 'source', '[channel]'), '[{}]')}"
             )
         if not isinstance(rows, dict):
             raise ConfigError(f"{file}: {section} must be a section, written [{section}]")
@@ -177,9 +179,10 @@ def _part_of_auth(file: Path | None, content: Mapping[str, object], key: str, re
         raise ConfigError(f"{file}: {error}") from error
 
 
-def _sources(file: Path | None, tables: object) -> tuple[Source, ...]:
+def _tables(file: Path | None, tables: object, read: Callable[[object], T]) -> T:
+    """Return what tables describe whose names or patterns are up to the operator."""
     try:
-        return read_sources(tables)
+        return read(tables)
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from error
 

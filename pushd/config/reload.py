@@ -79,6 +79,9 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
         applied.append("auth.url_keys")
     if loaded.auth.callback != now.auth.callback:
         applied.append("auth.callback")
+    if loaded.channels != now.channels:
+        config = replace(config, channels=loaded.channels)
+        applied.append("channel")
     before, after = ({source.name: source for source in each.sources} for each in (now, loaded))
     names = dict.fromkeys([*before, *after])
     applied += [f"source.{name}" for name in names if before.get(name) != after.get(name)]

@@ -30,6 +30,7 @@ from pushd.config.parsers import (
 )
 from pushd.config.presence import PresenceSettings
 from pushd.config.sources import Source
+from pushd.core.channel_rules import ChannelRules
 
 
 class ConfigError(ValueError):
@@ -329,6 +330,7 @@ class Config:
     stop: StopSettings = field(default_factory=StopSettings)
     log: LogSettings = field(default_factory=LogSettings)
     sources: tuple[Source, ...] = ()
+    channels: ChannelRules = field(default_factory=ChannelRules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import Final
 
-from pushd.core.history import Bounds, Channel
+from pushd.core.history import Bounds, Channel, Retention
 from pushd.core.losses import LossIndex
 from pushd.core.names import PRESENCE
 
@@ -96,12 +96,12 @@ class ChannelTable:
         deleted = self._deleted.get(name)
         return 0 if deleted is None else deleted.deleted_at
 
-    def add(self, name: str, head: int) -> Channel:
+    def add(self, name: str, head: int, retention: Retention) -> Channel:
         """Create a channel, with the losses of a deleted or forgotten one; `ChannelGroup.place` must follow.
 
         :param head: the newest sequence of the log.
         """
-        channel = Channel(name)
+        channel = Channel(name, retention)
         channel.lost, channel.lost_reason = self.forgotten, "unknown"
         deleted = self._deleted.pop(name, None)
         if deleted is not None and deleted.lost > self.forgotten:

@@ -4,6 +4,7 @@ A message is lost when it is removed: evicted, expired or deleted. A channel rec
 returning subscriber can be sent a gap if it missed any.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
@@ -40,6 +41,18 @@ class Bounds(NamedTuple):
 
 EVENT_BOUNDS: Final = Bounds(1000, 4 << 20, 3600.0, 64 << 20, 100_000)
 """The bounds of the channels of presence events where nothing else is configured."""
+
+
+class Retention(NamedTuple):
+    """The retention of one channel; see `core.channel_rules`."""
+
+    messages: int
+    bytes: int
+    """Bytes of data."""
+    age: float | None = None
+    """Seconds; None: `Bounds.age`."""
+
+
 _FEW: Final = 32
 """The most messages in a list: removing the first of them costs as much as in a deque."""
 _NONE: Final[list[Message]] = []
@@ -52,6 +65,7 @@ class Channel:
     __slots__ = (
         "bytes",
         "deleted_at",
+        "due",
         "ended",
         "head_at_loss",
         "last",
@@ -62,10 +76,15 @@ class Channel:
         "lost_time",
         "messages",
         "name",
+        "retention",
     )
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, retention: Retention) -> None:
         self.name = name
+        self.retention = retention
+        self.due = math.inf
+        """With an age of its own, when the log has to look for expired messages, in monotonic seconds; else infinite.
+        """
         self.messages: deque[Message] | list[Message] = _NONE
         """The kept messages, oldest first. A list while they are few, since a deque takes 760 bytes even if empty."""
         self.bytes = 0
@@ -101,9 +120,9 @@ class Channel:
         self.last = message.seq
         self.last_time = message.time
 
-    def exceeds(self, bounds: Bounds) -> bool:
+    def exceeds(self, retention: Retention) -> bool:
         """Return whether the oldest message must be evicted."""
-        return len(self.messages) > bounds.messages or self.bytes > bounds.bytes
+        return len(self.messages) > retention.messages or self.bytes > retention.bytes
 
     def remove_oldest(self, reason: str) -> Message:
         """Remove and return the oldest message, which is lost for `reason`."""

@@ -6,10 +6,13 @@ by `pushd.core.log_reader`.
 
 import heapq
 import math
+from collections import deque
 
+from pushd.core.aging import AgingChannels
+from pushd.core.channel_rules import NO_RULES, ChannelRules, Retentions
 from pushd.core.channel_table import ChannelGroup, ChannelTable
 from pushd.core.errors import TooManyChannels
-from pushd.core.history import Bounds, Channel
+from pushd.core.history import Bounds, Channel, Retention
 from pushd.core.losses import LossIndex
 from pushd.core.message import Draft, Message
 from pushd.core.steps import Steps
@@ -35,8 +38,9 @@ class Log:
     :ivar channels: their channels, and those whose messages were removed.
     """
 
-    def __init__(self, epoch: str, bounds: Bounds) -> None:
+    def __init__(self, epoch: str, bounds: Bounds, rules: ChannelRules = NO_RULES) -> None:
         self.epoch = epoch
+        self._retentions = Retentions(bounds, rules)
         self.head = 0
         """The sequence of the newest message or deletion."""
         self.timeline = Timeline()
@@ -46,6 +50,11 @@ class Log:
         """Nothing expires earlier than this, in monotonic seconds."""
         self._deadlines: list[tuple[float, int]] = []
         """A heap of the deadlines and sequences of messages with their own time to live."""
+        self._aging: AgingChannels[str, Channel] = AgingChannels(self.channels.get)
+        self._aged_through = 0
+        """All kept messages up to this sequence are of channels with an age of their own."""
+        self._outdated: deque[str] = deque()
+        """Channels whose retention is still to be looked up again."""
 
     def __len__(self) -> int:
         """Return the number of kept messages."""
@@ -55,10 +64,6 @@ class Log:
     def bounds(self) -> Bounds:
         """The bounds of all channels but those of presence events."""
         return self.channels.users.bounds
-
-    @bounds.setter
-    def bounds(self, bounds: Bounds) -> None:
-        self.channels.users.bounds = bounds
 
     @property
     def bytes(self) -> int:
@@ -104,6 +109,13 @@ class Log:
         while now >= self.due and self._expire(now, _EXPIRED_STEP):
             yield
 
+    def reconfigure(self, rules: ChannelRules) -> None:
+        """Apply other rules: to new channels at once, and to others with the next calls of `expire` and `append`."""
+        self._retentions = Retentions(self.bounds, rules)
+        self._outdated = deque(self.channels.names())
+        if self._outdated:
+            self.due = -math.inf
+
     def delete(self, name: str) -> bool:
         """Delete a channel with all its messages; return whether it was known.
 
@@ -131,19 +143,20 @@ class Log:
                 self._expire(now, _EXPIRED_FOR_CHANNEL)
             if not self.channels.forget_idle(group):
                 raise TooManyChannels(f"too many channels: all of the {limit} that are accepted are in use")
-        return self.channels.add(name, self.head)
+        return self.channels.add(name, self.head, self._retentions.of(name))
 
     def _keep(self, group: ChannelGroup, channel: Channel, message: Message, ttl: float | None, now: float) -> None:
-        bounds = group.bounds
+        retention = channel.retention
         channel.append(message)
         self.timeline.append(message, now)
         group.bytes += message.size + _OVERHEAD
-        age = self.channels.users.bounds.age
-        if self.due == math.inf:
-            self.due = now + age
-        if ttl is not None and ttl < age:
+        if retention.age is not None and channel.due == math.inf:
+            self._schedule(channel, now + retention.age)
+        if (due := now + self.channels.users.bounds.age) < self.due:
+            self.due = due
+        if ttl is not None:
             self._add_deadline(now + ttl, message.seq)
-        while channel.exceeds(bounds):
+        while channel.exceeds(retention):
             self._evict_oldest(group, channel)
 
     def _add_deadline(self, deadline: float, seq: int) -> None:
@@ -153,20 +166,79 @@ class Log:
             self._deadlines = [entry for entry in self._deadlines if self.timeline.get(entry[1]) is not None]
             heapq.heapify(self._deadlines)
 
+    def _schedule(self, channel: Channel, due: float) -> None:
+        """Look for expired messages of a channel with an age of its own at `due`, and at no other time."""
+        self._aging.schedule(channel.name, channel, due)
+        self.due = min(self.due, due)
+
     def _expire(self, now: float, most: int) -> bool:
         """Remove at most `most` messages that are too old; return whether there may be more."""
-        for old in self.timeline.before(now - self.bounds.age, most):
-            self._expire_one(old)
+        if self._outdated:
+            most = self._update_retentions(most)
+        for old in self.timeline.before(now - self.bounds.age, max(most, 0), self._aged_through):
+            if self.channels.group_of(old.channel).active[old.channel].retention.age is None:
+                self._expire_one(old)
+            else:
+                self._aged_through = old.seq
             most -= 1
         while most > 0 and self._deadlines and self._deadlines[0][0] <= now:
             _, seq = heapq.heappop(self._deadlines)
             if (message := self.timeline.get(seq)) is not None:
                 self._expire_one(message)
                 most -= 1
-        oldest = self.timeline.oldest
+        while most > 0 and self._aging.next_due < now:
+            channel = self._aging.take()
+            most -= 1 if channel is None else 1 + self._expire_channel(channel, now, most)
+        oldest = self.timeline.time_after(self._aged_through)
         due = math.inf if oldest is None else oldest + self.bounds.age
-        self.due = min(due, self._deadlines[0][0]) if self._deadlines else due
+        due = min(due, self._deadlines[0][0]) if self._deadlines else due
+        self.due = -math.inf if self._outdated else min(due, self._aging.next_due)
         return most <= 0
+
+    def _expire_channel(self, channel: Channel, now: float, most: int) -> int:
+        """Remove at most `most` messages that are too old by the age of their channel; return their number."""
+        count = 0
+        while channel.messages and channel.retention.age is not None:
+            oldest = channel.messages[0]
+            due = (self.timeline.time_after(oldest.seq - 1) or 0.0) + channel.retention.age
+            if due >= now or count >= most:
+                self._schedule(channel, due)
+                break
+            self._expire_one(oldest)
+            count += 1
+        return count
+
+    def _update_retentions(self, most: int) -> int:
+        """Apply the rules to outdated channels, until `most` messages and channels were examined; return the rest."""
+        while most > 0 and self._outdated:
+            channel = self.channels.get(self._outdated.popleft())
+            if channel is None:
+                most -= 1
+                continue
+            group, retention = self.channels.group_of(channel.name), self._retentions.of(channel.name)
+            while most > 0 and channel.exceeds(retention):
+                self._evict_oldest(group, channel)
+                most -= 1
+            if channel.exceeds(retention):
+                # Until it is small enough it has its former retention, so that no publish removes all the rest.
+                self._outdated.appendleft(channel.name)
+                break
+            self._set_retention(group, channel, retention)
+            most -= 1
+        return most
+
+    def _set_retention(self, group: ChannelGroup, channel: Channel, retention: Retention) -> None:
+        before, channel.retention = channel.retention, retention
+        if not channel.messages and channel.name in group.active:
+            group.place(channel)
+        if before.age == retention.age:
+            return
+        channel.due = math.inf
+        if retention.age is None:
+            self._aged_through = 0
+        elif channel.messages:
+            born = self.timeline.time_after(channel.messages[0].seq - 1) or 0.0
+            self._schedule(channel, born + retention.age)
 
     def _expire_one(self, message: Message) -> None:
         group = self.channels.group_of(message.channel)

@@ -90,6 +90,8 @@ class Draft(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The subject of its publisher, if that is authenticated. The hub sets it: no input of a publisher does."""
     keep: bool = True
     """Whether it is stored. Otherwise it is ephemeral: delivered to connected subscribers only."""
+    names_keep: bool = False
+    """Whether its publisher has said so. Otherwise the rules for channels may change it."""
     exclude: Exclusion | None = None
     """The connection to which it is not delivered live. It is never stored."""
     reply_to: str | None = None
@@ -159,7 +161,7 @@ def draft(
     ttl: float | None = None,
     *,
     end: bool = False,
-    keep: bool = True,
+    keep: bool | None = None,
     exclude: Exclusion | None = None,
     max_event: int = 255,
 ) -> Draft:
@@ -172,14 +174,14 @@ def draft(
         the type of a picture, or octets.
     :param event: the event type, at most `max_event` bytes.
     :param ttl: seconds to keep it, if shorter than the retention of the history.
-    :param keep: whether it is stored.
+    :param keep: whether it is stored. None: it is, unless the rules for channels say otherwise.
     :raises BadContentType, BadEvent, BadTtl: when the value is invalid.
     :raises BadParameter: when it is not stored, and has a time to live or ends its channel.
     :raises BadJson: when the content type is JSON and the data is not.
     """
     if ttl is not None and not 0 < ttl <= _MAX_TTL:
         raise BadTtl("ttl must be a positive number of seconds, at most ten years")
-    if not keep and (ttl is not None or end):
+    if keep is False and (ttl is not None or end):
         raise BadParameter("message that is not kept must have neither ttl nor end")
     if event:
         _check_event(event, max_event)
@@ -187,7 +189,18 @@ def draft(
         kind, encoding = (TEXT, "text") if _is_utf8(data) else (picture_type(data) or BINARY, "binary")
     else:
         kind, data, encoding = _encoded(content_type, data, end)
-    return Draft(channel, data, kind, encoding, event or None, ttl, end, keep=keep, exclude=exclude)
+    return Draft(
+        channel,
+        data,
+        kind,
+        encoding,
+        event or None,
+        ttl,
+        end,
+        keep=keep is not False,
+        names_keep=keep is not None,
+        exclude=exclude,
+    )
 
 
 def transient(draft: Draft, epoch: str, seq: int, time: float, *, is_local: bool = False) -> Message:

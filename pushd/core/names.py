@@ -176,6 +176,12 @@ class Scope:
             self._index = _ScopeIndex(self.topics)
         return self._index.covers(requested)
 
+    def covering(self, requested: str) -> int:
+        """Return the set of the topics that cover `requested`: bit ``i`` is set if topic ``i`` does."""
+        if self._index is None:
+            self._index = _ScopeIndex(self.topics)
+        return self._index.covering(requested)
+
 
 class _ScopeIndex:
     """Topics as bit sets: for each depth, those with a given segment, ``*`` or ``**`` there, and those that end
@@ -220,6 +226,17 @@ class _ScopeIndex:
             if not matching:
                 return False
         return len(segments) < len(self._ends) and bool(matching & self._ends[len(segments)])
+
+    def covering(self, requested: str) -> int:
+        """Return the set of the topics that cover `requested`."""
+        segments = requested.split("/")
+        matching = -1 if requested[0] != "$" else ~self._wild
+        found = 0
+        for depth, segment in enumerate(segments[: len(self._segments)]):
+            found |= matching & self._rests[depth]
+            here = self._segments[depth]
+            matching &= here.get(segment, 0) | (0 if segment == _REST else here.get(_ONE, 0))
+        return found | matching & self._ends[len(segments)] if len(segments) < len(self._ends) else found
 
 
 class Interest:

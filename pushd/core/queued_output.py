@@ -37,6 +37,7 @@ class QueuedOutput(TopicFilter):
         "_outbox",
         "_unsent",
         "handle",
+        "has_policy",
         "is_closed",
         "is_lagging",
         "newest",
@@ -47,11 +48,13 @@ class QueuedOutput(TopicFilter):
         "wire",
     )
 
-    def __init__(self, outlet: Outlet, wire: Wire, limits: QueueLimits, policy: Policy) -> None:
+    def __init__(self, outlet: Outlet, wire: Wire, limits: QueueLimits, policy: Policy | None) -> None:
         super().__init__()
         self.outlet: Outlet = outlet
         self.wire = wire
-        self.policy = policy
+        self.policy = policy or Policy.DISCONNECT
+        self.has_policy = policy is not None
+        """Whether the policy was chosen, and is not the default."""
         self.is_closed = False
         self.threshold: int = NEVER
         """A batch whose first sequence is greater can be sent by `handle` as it is; others by `Subscriber.deliver`."""

@@ -37,7 +37,8 @@ class Subscriber(QueuedOutput):
 
     __slots__ = ("catch_up", "closed_for", "last_write", "mark", "peer", "topic_bytes")
 
-    def __init__(self, outlet: Outlet, wire: Wire, limits: QueueLimits, policy: Policy, peer: Peer) -> None:
+    def __init__(self, outlet: Outlet, wire: Wire, limits: QueueLimits, policy: Policy | None, peer: Peer) -> None:
+        """Pass None as the policy when its client has not named one."""
         super().__init__(outlet, wire, limits, policy)
         self.peer = peer
         self.closed_for: Refusal | None = None
@@ -50,6 +51,11 @@ class Subscriber(QueuedOutput):
         """The tick of the keepalive at the last write."""
         self.catch_up: CatchUp | None = None
         """The replay in progress."""
+
+    def choose_policy(self, policy: Policy) -> None:
+        """Set the slow-consumer policy in place of the default."""
+        self.policy = policy
+        self.has_policy = True
 
     # Topics
 

@@ -28,11 +28,6 @@ class Timeline:
     def __len__(self) -> int:
         return self._count
 
-    @property
-    def oldest(self) -> float | None:
-        """The time of the oldest message, in monotonic seconds; None if there is none."""
-        return next((block.times[block.start] for block in self._blocks if block.kept), None)
-
     def append(self, message: Message, now: float) -> None:
         """Append a message that is newer than all others. `now`: monotonic seconds."""
         block = self._blocks[-1]
@@ -87,13 +82,31 @@ class Timeline:
                 if message is not None:
                     yield message
 
-    def before(self, time: float, most: int) -> list[Message]:
-        """Return the messages that were appended before `time` (monotonic seconds), at most the oldest `most`."""
-        return list(islice(self._before(time), most))
+    def before(self, time: float, most: int, after: int = 0) -> list[Message]:
+        """Return the messages newer than sequence `after` that were appended before `time` (monotonic seconds).
 
-    def _before(self, time: float) -> Iterator[Message]:
-        for block in self._blocks:
-            for slot in range(block.start, len(block.times)):
+        They are the oldest, at most `most`.
+        """
+        return list(islice(self._before(time, after), most))
+
+    def time_after(self, seq: int) -> float | None:
+        """Return the time of the oldest message newer than `seq`, in monotonic seconds; None if there is none."""
+        first = self._find(seq)
+        for number in range(first, len(self._blocks)):
+            block = self._blocks[number]
+            slot = bisect_right(block.seqs, seq) if number == first else block.start
+            while slot < len(block.messages) and block.messages[slot] is None:
+                slot += 1
+            if slot < len(block.messages):
+                return block.times[slot]
+        return None
+
+    def _before(self, time: float, after: int) -> Iterator[Message]:
+        first = self._find(after)
+        for number in range(first, len(self._blocks)):
+            block = self._blocks[number]
+            start = bisect_right(block.seqs, after) if number == first else 0
+            for slot in range(max(start, block.start), len(block.times)):
                 if block.times[slot] >= time:
                     return
                 if (message := block.messages[slot]) is not None:

@@ -153,13 +153,13 @@ def validator_of(request: Request) -> Since | None:
     return newest_of(ids or cursors)
 
 
-def policy_of(request: Request, default: Policy = Policy.DISCONNECT) -> Policy:
-    """Return the slow-consumer policy; `default` if none is given.
+def policy_of(request: Request) -> Policy | None:
+    """Return the slow-consumer policy; None if none is given.
 
     :raises BadSlow: when it is unknown.
     """
     word = parameter(request, b"slow")
-    return default if word is None else parse_policy(word)
+    return None if word is None else parse_policy(word)
 
 
 def member_of(request: Request) -> AsMember | None:

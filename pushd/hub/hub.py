@@ -17,17 +17,12 @@ from twisted.logger import Logger
 from pushd.audit.log import AuditLog
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
+from pushd.core.channel_rules import NO_RULES, ChannelRules
 from pushd.core.connection_ids import ConnectionIds
 from pushd.core.cursor import NOW, MessageId, Since
 from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import (
-    BadParameter,
-    NotGranted,
-    Refusal,
-    Stopping,
-    UnknownChannel,
-)
+from pushd.core.errors import BadParameter, NotGranted, Refusal, Stopping, UnknownChannel
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
@@ -36,8 +31,10 @@ from pushd.core.register import Register, page_among
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
 from pushd.hub.authorization import actions_of, check_authenticated, check_operation, check_subscribe, check_topics
+from pushd.hub.availability import STOPPING, Availability
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.callbacks import CallbackChecks
+from pushd.hub.channel_settings import ChannelSettings
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
 from pushd.hub.kicks import Kicks
@@ -56,9 +53,7 @@ from pushd.metrics import Counters
 from pushd.net.fan_out import send_each
 from pushd.net.turn_slices import Slices
 
-_NOT_STARTED = "the backend has not started yet"
 _MEMORY_EXCEEDED = "the memory limit for queued data is exceeded: large requests are refused"
-_STOPPING = "the daemon is stopping"
 
 
 class Hub:
@@ -66,6 +61,7 @@ class Hub:
 
     :param max_subscriptions: the maximum number of topics of a connection.
     :param messages_per_second: how many messages an address may publish in a second; None: any number.
+    :param rules: the rules for channels, which the backend has too.
     :param wall: returns unix seconds, for the times shown to operators.
     """
 
@@ -80,14 +76,14 @@ class Hub:
         budget: Budget | None = None,
         wall: Callable[[], float] = time.time,
         messages_per_second: int | None = None,
+        rules: ChannelRules = NO_RULES,
     ) -> None:
         self._backend = backend
         self._counters = counters
         self._wall = wall
         self.budget = Budget(clock=clock.seconds) if budget is None else budget
         """The memory limit for queued data: that of all subscribers, and incomplete data of all publishers."""
-        self.unavailable_reason: str | None = _NOT_STARTED
-        """Why publishes are refused now, as a phrase; None when they are accepted."""
+        self._availability = Availability()
         self._clock = clock
         self._turns = turns = Slices(clock)
         """The turns of replays and queries, which come after live messages."""
@@ -110,11 +106,14 @@ class Hub:
         )
         self.callbacks = CallbackChecks(self.revocations)
         """The checks by the application."""
+        settings = self.channel_settings = ChannelSettings(backend, rules)
+        """The rules for channels."""
         self._publisher = Publisher(
-            backend, clock, counters, self.dispatcher, self._register, messages_per_second, self.callbacks
+            backend, clock, counters, self.dispatcher, self._register, messages_per_second, self.callbacks, settings
         )
         self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
         """The members of channels."""
+        self.presence.has_members = settings.has_presence
         self.credentials = Credentials(
             clock, wall, turns, quotas, audit, self.disconnect, self.unsubscribe, self.presence.on_grant_changed
         )
@@ -133,7 +132,7 @@ class Hub:
             counters,
             self.disconnect,
             self.replay_and_go_live,
-            self._set_health,
+            self._availability.on_health,
         )
 
     # Start and stop
@@ -146,22 +145,27 @@ class Hub:
         events = self.revocations.callbacks(self._listener.events())._replace(
             on_kick=self.kicks.on_kick, restore_usage=self.shared_quotas.restore, requests=self.requests
         )
+        self.channel_settings.start()
         await self._backend.start(events)
-        if self.unavailable_reason == _NOT_STARTED:
-            self.unavailable_reason = None
+        self._availability.on_started()
 
     def begin_shutdown(self) -> None:
         """Report the daemon as not ready from now on, send all accepted messages to ready subscribers, and refuse all
         requests that wait for replies.
         """
-        self.unavailable_reason = _STOPPING
+        self._availability.stop()
         self._scheduler.flush()
-        self.requests.stop(Stopping(_STOPPING))
+        self.requests.stop(Stopping(STOPPING))
 
     def reconfigure(self, max_subscriptions: int, messages_per_second: int | None = None) -> None:
         """Change limits, for subscriptions and messages from now on."""
         self._subscriptions.reconfigure(max_subscriptions)
         self._publisher.rates.reconfigure(messages_per_second)
+
+    @property
+    def unavailable_reason(self) -> str | None:
+        """Why publishes are refused now, as a phrase; None when they are accepted."""
+        return self._availability.reason
 
     @property
     def degraded(self) -> list[str]:
@@ -175,7 +179,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Stop the backend. The transports close their subscribers themselves."""
-        self.unavailable_reason = _STOPPING
+        self._availability.stop()
         self._subscriptions.stop()
         self._relief.stop()
         self.credentials.stop()
@@ -187,15 +191,6 @@ class Hub:
     async def turn(self) -> None:
         """Wait for the next reactor turn, within work that takes long."""
         await deferLater(self._clock, 0)
-
-    def _set_health(self, reason: str | None) -> None:
-        """Called when the backend has become available (None) or unavailable, with a phrase that says why."""
-        if reason != self.unavailable_reason:
-            before, self.unavailable_reason = self.unavailable_reason, reason
-            if reason is None:
-                self.log.info("Backend accepts publishes")
-            elif before != _NOT_STARTED:
-                self.log.error("Backend does not accept publishes: {reason}", reason=reason)
 
     # Publish
 
@@ -255,6 +250,7 @@ class Hub:
             await self.callbacks.check_subscription(subscriber, topics, since)
         else:
             check_subscribe(subscriber.peer, topics, since)
+        self.channel_settings.choose_policy(subscriber, topics)
         if subscriber.peer.grant.quota is not UNLIMITED:
             await self.shared_quotas.claim_topics(subscriber, topics)
         return await self._subscriptions.subscribe(subscriber, topics, since)

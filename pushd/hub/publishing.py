@@ -29,6 +29,7 @@ from pushd.core.peer import Peer
 from pushd.core.register import Register
 from pushd.hub.authorization import check_topics, granted
 from pushd.hub.callbacks import CallbackChecks, Decided
+from pushd.hub.channel_settings import ChannelSettings
 from pushd.hub.exclusions import Exclusions
 from pushd.hub.rates import PublishRates, total
 from pushd.hub.shared_rates import SharedRates
@@ -101,6 +102,7 @@ class Publisher:
         register: Register,
         messages_per_second: int | None,
         callbacks: CallbackChecks,
+        channel_settings: ChannelSettings,
     ) -> None:
         self._backend = backend
         self._clock = clock
@@ -108,6 +110,7 @@ class Publisher:
         self._dispatcher = dispatcher
         self.rates = PublishRates(clock.seconds, SharedRates(backend, clock), messages_per_second)
         self.callbacks = callbacks
+        self._channel_settings = channel_settings
         self._subscribers_of = dispatcher.subscribers_of
         self._exclusions = Exclusions(register)
         self._remembered: IdempotencyCache[tuple[bytes, list[Receipt | Refusal]]] = IdempotencyCache()
@@ -287,6 +290,7 @@ class Publisher:
         receipts: list[Receipt | Refusal] = []
         if not drafts:  # all of them were refused
             return receipts
+        drafts = self._channel_settings.complete(drafts, has_key=key is not None)
         for draft, accepted in zip(drafts, await self._backend.publish(drafts, key), strict=True):
             if isinstance(accepted, Refusal):
                 receipts.append(accepted)

@@ -269,14 +269,15 @@ class Session(Generic[T]):
             hub.requests.check_responder(subscriber.peer, topics)
             if not subscriber.wire.has_reply_to:
                 raise BadCommand("responder=1 needs FORMAT json, in which messages have reply_to")
-        policy = subscriber.policy
+        policy = subscriber.policy, subscriber.has_policy
         hub.presence.check(subscriber.peer, topics, command.member)
-        subscriber.policy = command.slow or policy
+        if command.slow is not None:
+            subscriber.choose_policy(command.slow)
         try:
             opening = await hub.subscribe(subscriber, topics, command.since)
             await self._enter(topics, command.member)
         except Refusal:
-            subscriber.policy = policy
+            subscriber.policy, subscriber.has_policy = policy
             raise
         if command.responder:
             hub.requests.add_responder(subscriber)

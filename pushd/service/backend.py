@@ -45,6 +45,7 @@ def make_backend(config: Config, reactor: Any) -> Backend:
     """Return the configured backend."""
     # Backends are imported where they are chosen: their libraries take time and memory.
     chosen, history, presence, channels = config.backend, config.history, config.presence, config.limits.channels
+    rules = config.channels
     events = EVENT_BOUNDS._replace(
         messages=presence.events, age=presence.age, total_bytes=presence.event_bytes, channels=channels
     )
@@ -52,14 +53,14 @@ def make_backend(config: Config, reactor: Any) -> Backend:
     if chosen.data_dir:
         from pushd.backends.sqlite.backend import SqliteBackend
 
-        return SqliteBackend(chosen.data_dir, bounds, reactor, time.time, chosen.sync)
+        return SqliteBackend(chosen.data_dir, bounds, reactor, time.time, chosen.sync, rules)
     if not chosen.url:
         file = config.auth.revocations_file
-        return MemoryBackend(bounds, reactor, time.time, revocations=Path(file) if file else None)
+        return MemoryBackend(bounds, reactor, time.time, revocations=Path(file) if file else None, rules=rules)
     from pushd.backends.redis.backend import RedisBackend, RedisOptions
 
     options = RedisOptions(chosen.prefix, chosen.publish_timeout, chosen.when_away == "local", chosen.ca_file)
-    return RedisBackend(parse_url(chosen.url), options, bounds, reactor, time.time)
+    return RedisBackend(parse_url(chosen.url), options, bounds, reactor, time.time, rules)
 
 
 class BackendService(Service):

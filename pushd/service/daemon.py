@@ -90,6 +90,7 @@ class Daemon(MultiService):
             self._budget,
             unix_time,
             limits.messages_per_second,
+            config.channels,
         )
         open_audit(self.hub.audit, config)
         self._on_reload += [
@@ -99,6 +100,7 @@ class Daemon(MultiService):
                 raise_file_limit(new.limits.connections), new.limits.connections_per_address
             ),
             lambda new: self.hub.reconfigure(new.limits.subscriptions, new.limits.messages_per_second),
+            lambda new: self.hub.channel_settings.reconfigure(new.channels),
             lambda new: self.hub.credentials.reconfigure(new.auth.grace),
             lambda new: self.hub.presence.reconfigure(_presence_of(new)),
         ]

@@ -77,7 +77,7 @@ class HttpStream(Backpressure):
 
     __slots__ = ("_end", "_give_back_to", "_resource", "_slot", "_transport", "_unread", "subscriber")
 
-    def __init__(self, resource: "StreamResource", wire: Wire, policy: Policy, peer: Peer) -> None:
+    def __init__(self, resource: "StreamResource", wire: Wire, policy: Policy | None, peer: Peer) -> None:
         self.subscriber = Subscriber(self, wire, resource.limits(), policy, peer)
         self._resource = resource
         self._transport: Any = None
@@ -209,8 +209,8 @@ class StreamResource(HttpResource):
         """Return the position from which a stream begins."""
         return since_of(request)
 
-    def policy_of(self, request: Request) -> Policy:
-        """Return the slow-consumer policy."""
+    def policy_of(self, request: Request) -> Policy | None:
+        """Return the slow-consumer policy; None when the client names none."""
         return policy_of(request)
 
     def limits(self) -> QueueLimits:

@@ -59,7 +59,7 @@ class ReplaceResource(StreamResource):
 
     def policy_of(self, request: Request) -> Policy:
         """Return the slow-consumer policy: `LATEST`, unless the client names another."""
-        return policy_of(request, Policy.LATEST)
+        return policy_of(request) or Policy.LATEST
 
     def limits(self) -> QueueLimits:
         """Return the limits of a queue that drops each part when there is a newer one."""

@@ -16,7 +16,7 @@ from pushd.core.command import Goodbye, Replied, Reply, RequestRefused
 from pushd.core.delivery import Wire
 from pushd.core.errors import HttpOnLines, LineTooLong, NoRoom, Refusal, TooLate, TooManyConnections
 from pushd.core.message import Draft
-from pushd.core.outbox import Policy, QueueLimits
+from pushd.core.outbox import QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
 from pushd.hub.hub import Hub
@@ -90,7 +90,7 @@ class LineConnection(TwoWayBackpressure):
         asks = factory.hub.callbacks.application.asks_connect
         grant = UNASKED if asks else factory.sessions.authenticator.anonymous
         peer = Peer("tcp", address, grant, None, network_of(address))
-        self.subscriber = Subscriber(self, factory.formats["text"], factory.limits.queue, Policy.DISCONNECT, peer)
+        self.subscriber = Subscriber(self, factory.formats["text"], factory.limits.queue, None, peer)
         self.subscriber.record_origins()
         self._session: Session[_Item] = Session(factory.sessions, self.subscriber)
         self.transport: Any = None

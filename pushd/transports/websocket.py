@@ -74,7 +74,7 @@ class WebSocket(TwoWayBackpressure):
         resource: "WebSocketResource",
         is_v1: bool,
         peer: Peer,
-        policy: Policy,
+        policy: Policy | None,
         scope: Scope | None = None,
     ) -> None:
         self.is_v1 = is_v1

@@ -26,7 +26,7 @@ class Publication(msgspec.Struct, forbid_unknown_fields=True):
     event: str | None = None
     ttl: float | None = None
     end: bool = False
-    keep: bool = True
+    keep: bool | None = None
     exclude: str | None = msgspec.field(name="except", default=None)
 
 

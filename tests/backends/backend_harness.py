@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 
 from pushd.backends.interface import Backend, BackendEvents, PublishResult
+from pushd.core.channel_rules import ChannelRules
 from pushd.core.cursor import EVERYTHING, MessageId, Since
 from pushd.core.gap_reports import GapReports
 from pushd.core.history import Bounds
@@ -14,8 +15,8 @@ from pushd.core.message import Draft, Gap, Message, draft
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation, Revocations
 
-Make = Callable[[Bounds], Backend]
-"""Returns a new backend with given bounds, not started."""
+Make = Callable[[Bounds, ChannelRules], Backend]
+"""Returns a new backend with given bounds and rules for channels, not started."""
 Wait = Callable[[float], Awaitable[None]]
 """Waits until seconds have passed by the clock of the backend."""
 

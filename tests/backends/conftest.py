@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from pushd.core.channel_rules import ChannelRule, ChannelRules
 from pushd.core.history import Bounds
 from tests.backends.backend_harness import BackendHarness, Make, ManualClock, Wait
 from tests.backends.nodes import Node
@@ -34,11 +35,14 @@ def wait(clock: ManualClock) -> Wait:
 
 @pytest_twisted.async_yield_fixture
 async def start(make: Make, wait: Wait) -> AsyncIterator[Start]:
-    """Start a backend with bounds, to be stopped after the test: `harness = await start(messages=2)`."""
+    """Start a backend with bounds and rules for channels, to be stopped after the test.
+
+    For example `harness = await start(ChannelRule("a/*", messages=1), messages=2)`.
+    """
     running: list[BackendHarness] = []
 
-    async def start(**bounds: float) -> BackendHarness:
-        harness = BackendHarness(make(Bounds(**bounds)), wait)  # type: ignore[arg-type]
+    async def start(*rules: ChannelRule, **bounds: float) -> BackendHarness:
+        harness = BackendHarness(make(Bounds(**bounds), ChannelRules(rules)), wait)  # type: ignore[arg-type]
         running.append(harness)
         await harness.start()
         return harness

@@ -20,6 +20,7 @@ from tests.backends.contract_latest import LatestContract
 from tests.backends.contract_requests import RequestContract
 from tests.backends.contract_retention import RetentionContract
 from tests.backends.contract_revocations import RevocationContract
+from tests.backends.contract_rules import RulesContract
 from tests.backends.contract_transient import TransientContract
 from tests.backends.contract_usage import UsageContract
 
@@ -471,6 +472,7 @@ class BackendContract(
     LatestContract,
     EndContract,
     RetentionContract,
+    RulesContract,
     RevocationContract,
     UsageContract,
     QueryContract,

@@ -8,6 +8,7 @@ from typing import Any
 from pushd.backends.interface import BackendEvents
 from pushd.backends.sqlite.backend import SqliteBackend
 from pushd.backends.sqlite.writer_requests import TickRequest
+from pushd.core.channel_rules import NO_RULES
 from pushd.core.cursor import EVERYTHING, MessageId, Since
 from pushd.core.gap_reports import GapReports
 from pushd.core.history import Bounds
@@ -27,6 +28,8 @@ class SqliteHarness:
         self.file = directory / "history.sqlite"
         self.clock = clock or ThreadedClock()
         self.bounds = Bounds(**bounds)
+        self.rules = NO_RULES
+        """Those with which it starts."""
         self.sync = sync
         self.delivered: list[Message] = []
         self.deleted: list[str] = []
@@ -38,7 +41,9 @@ class SqliteHarness:
     def start(self) -> "SqliteHarness":
         """Start a new backend on the directory."""
         self.delivered, self.deleted, self.health_reasons = [], [], []
-        self.backend = SqliteBackend(str(self.directory), self.bounds, self.clock, self.clock.wall, self.sync)
+        self.backend = SqliteBackend(
+            str(self.directory), self.bounds, self.clock, self.clock.wall, self.sync, self.rules
+        )
         self.revocations = Revocations()
         events = BackendEvents(self.delivered.append, self.deleted.append, self.health_reasons.append)
         self.clock.wait(self.backend.start(events._replace(on_revocations=self._on_revocations)))

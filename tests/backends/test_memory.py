@@ -34,7 +34,7 @@ class TestMemory(BackendContract):
     @pytest.fixture
     def make(self, clock: ManualClock) -> Make:
         """Return memory backends."""
-        return lambda bounds: MemoryBackend(bounds, clock, clock.wall, "E")
+        return lambda bounds, rules: MemoryBackend(bounds, clock, clock.wall, "E", rules=rules)
 
 
 class TestMemoryPresence(PresenceContract):
@@ -43,4 +43,4 @@ class TestMemoryPresence(PresenceContract):
     @pytest.fixture
     def make(self, clock: ManualClock) -> Make:
         """Return memory backends."""
-        return lambda bounds: MemoryBackend(bounds, clock, clock.wall, "E")
+        return lambda bounds, rules: MemoryBackend(bounds, clock, clock.wall, "E", rules=rules)

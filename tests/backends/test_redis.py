@@ -9,6 +9,7 @@ from twisted.internet.task import deferLater
 from pushd.backends.interface import BackendEvents, PublishResult
 from pushd.backends.redis.address import parse_url
 from pushd.backends.redis.backend import RedisBackend, RedisOptions
+from pushd.core.channel_rules import ChannelRules
 from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
@@ -69,10 +70,10 @@ class TestRedis(BackendContract):
 
         made: list[None] = []
 
-        def make(bounds: Bounds) -> RedisBackend:
+        def make(bounds: Bounds, rules: ChannelRules) -> RedisBackend:
             made.append(None)
             options = RedisOptions(prefix=f"pushd{len(made)}:")
-            return Hearing(parse_url(redis.url), options, bounds, reactor, time.time)
+            return Hearing(parse_url(redis.url), options, bounds, reactor, time.time, rules)
 
         return make
 

@@ -17,7 +17,7 @@ from pushd.backends.redis.address import parse_url
 from pushd.backends.redis.backend import RedisOptions
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Unavailable
-from pushd.core.presence import Change, Enter, Leave, Renew, Update
+from pushd.core.presence import Change, EndLease, Enter, Leave, Renew, Update
 from tests.backends.backend_harness import Make, Wait
 from tests.backends.contract_presence import PresenceContract, replay
 from tests.backends.leased_records import Owner
@@ -51,7 +51,9 @@ class TestRedisPresence(PresenceContract):
         """Return Redis backends, on an empty Redis."""
         from twisted.internet import reactor
 
-        return lambda bounds: HearingEvents(parse_url(redis.url), RedisOptions(), bounds, reactor, time.time)
+        return lambda bounds, rules: HearingEvents(
+            parse_url(redis.url), RedisOptions(), bounds, reactor, time.time, rules
+        )
 
     @pytest.fixture
     def wait(self) -> Wait:
@@ -220,6 +222,11 @@ async def test_leave_while_redis_is_away_is_made_up_for(
     await one.apply(Enter("c", "a"), Enter("c", "b"))
     redis.freeze()
     await one.apply(Leave("c", "a", "client", True))
+    for change in (Renew("c", "d", 60), EndLease("c", "b")):
+        with pytest.raises(Unavailable):
+            await one.apply(change)
+    with pytest.raises(Unavailable):
+        await one.listed()
     redis.thaw()
     await one.node.until_well()
     await until_listed(one, b=1)

@@ -18,7 +18,7 @@ class TestSqlite(BackendContract):
     def make(self, clock: ManualClock, tmp_path: Path) -> Make:
         """Return SQLite backends, each with a directory of its own."""
         directories = (tmp_path / str(number) for number in range(100))
-        return lambda bounds: SqliteBackend(str(next(directories)), bounds, clock, clock.wall, "normal")
+        return lambda bounds, rules: SqliteBackend(str(next(directories)), bounds, clock, clock.wall, "normal", rules)
 
 
 class TestSqliteByIndex(TestSqlite):

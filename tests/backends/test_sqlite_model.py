@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pushd.backends.interface import BackendEvents
-from pushd.backends.sqlite import ledger, log_snapshot, tail
+from pushd.backends.sqlite import ledger, log_snapshot, loss_scan, tail
 from pushd.backends.sqlite.backend import SqliteBackend
 from pushd.backends.sqlite.writer_requests import TickRequest
+from pushd.core.channel_rules import NO_RULES, ChannelRule, ChannelRules
 from pushd.core.cursor import EVERYTHING, NOW, Age, Last, MessageId, Since, Time
 from pushd.core.errors import Refusal
 from pushd.core.gap_reports import GapReports
@@ -34,6 +35,10 @@ BOUNDS = st.builds(
     age=st.sampled_from([4.0, 10.0]),
     total_bytes=st.sampled_from([100, 4, 2, 1]).map(lambda messages: messages * cost(b"x" * 20)),
     channels=st.sampled_from([2, 3, 9, 1]),
+)
+RULES = st.builds(
+    lambda one, other: ChannelRules([ChannelRule("b", messages=1, age=one), ChannelRule("c/*", age=other)]),
+    *[st.sampled_from([None, 1.0, 4.0, 20.0])] * 2,
 )
 DRAFTS = st.builds(
     draft,
@@ -65,6 +70,8 @@ STEPS = st.lists(
         st.tuples(st.just("set_wall_clock"), st.sampled_from([-2.0, -0.5, 3.0])),
         st.tuples(st.just("tick")),
         st.tuples(st.just("restart")),
+        st.tuples(st.just("restart_with"), RULES),
+        st.tuples(st.just("reload"), RULES),
         QUERIES,
         QUERIES,
     ),
@@ -76,14 +83,15 @@ STEPS = st.lists(
 class MemoryAndSqlite:
     """The log in memory and the SQLite backend, with the same operations."""
 
-    def __init__(self, bounds: Bounds, directory: str) -> None:
+    def __init__(self, bounds: Bounds, rules: ChannelRules, directory: str) -> None:
         self.bounds = bounds
+        self.rules = rules
         self.directory = directory
         self.clock = ThreadedClock()
         self.delivered: list[Message] = []
         self.expected_messages: list[Message] = []
         self.backend = self._start()
-        self.log = Log(self.epoch, bounds)
+        self.log = Log(self.epoch, bounds, rules)
 
     def run(self, steps: list[Step]) -> None:
         for name, *values in steps:
@@ -119,6 +127,18 @@ class MemoryAndSqlite:
         self.clock.wait(self.backend.stop())
         self.backend = self._start()
         assert self.epoch == self.log.epoch
+
+    def restart_with(self, rules: ChannelRules) -> None:
+        self.rules = rules
+        self.tick()
+        self.restart()
+        self._reload_log()
+
+    def reload(self, rules: ChannelRules) -> None:
+        self.rules = rules
+        self.tick()
+        self.backend.reconfigure(rules)
+        self._reload_log()
 
     # Queries
 
@@ -165,8 +185,12 @@ class MemoryAndSqlite:
         except Refusal as refusal:
             return refusal.without_traceback()
 
+    def _reload_log(self) -> None:
+        self.log.reconfigure(self.rules)
+        self.log.expire_now(self.clock.seconds())
+
     def _start(self) -> SqliteBackend:
-        backend = SqliteBackend(self.directory, self.bounds, self.clock, self.clock.wall, "normal")
+        backend = SqliteBackend(self.directory, self.bounds, self.clock, self.clock.wall, "normal", self.rules)
         self.clock.wait(
             backend.start(BackendEvents(self.delivered.append, lambda channel: None, self._never_unavailable))
         )
@@ -208,6 +232,7 @@ def small_limits(tail_messages: int, few: int, oldest: int) -> Iterator[str]:
         patch.object(tail, "_MAX_MESSAGES", tail_messages),
         patch.object(log_snapshot, "_FEW_CHANNELS", few),
         patch.object(ledger, "_OLDEST_ENTRIES", oldest),
+        patch.object(loss_scan, "_EXPIRED_ROWS", max(few, oldest)),
         TemporaryDirectory(dir=_memory()) as directory,
     ):
         yield directory
@@ -222,17 +247,17 @@ SIZES = st.sampled_from([(10_000, 1000, 64), (0, 1000, 1), (0, 0, 2), (2, 2, 1)]
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-@given(SIZES, BOUNDS, STEPS)
+@given(SIZES, BOUNDS, st.one_of(st.just(NO_RULES), RULES), STEPS)
 def test_memory_and_sqlite_return_the_same_results(
-    limits: tuple[int, int, int], bounds: Bounds, steps: list[Step]
+    limits: tuple[int, int, int], bounds: Bounds, rules: ChannelRules, steps: list[Step]
 ) -> None:
-    compare(limits, bounds, steps)
+    compare(limits, bounds, rules, steps)
 
 
-def compare(limits: tuple[int, int, int], bounds: Bounds, steps: list[Step]) -> None:
+def compare(limits: tuple[int, int, int], bounds: Bounds, rules: ChannelRules, steps: list[Step]) -> None:
     """Run the same steps on both, and compare the results."""
     with small_limits(*limits) as directory:
-        backends = MemoryAndSqlite(bounds, directory)
+        backends = MemoryAndSqlite(bounds, rules, directory)
         try:
             backends.run(steps)
         finally:

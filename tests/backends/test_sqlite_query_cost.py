@@ -8,7 +8,9 @@ import pytest
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.history_reader import HistoryReader
 from pushd.backends.sqlite.log_snapshot import LogSnapshot
+from pushd.core.channel_rules import ChannelRules, Retentions
 from pushd.core.cursor import EVERYTHING, Age, Last, MessageId, Time
+from pushd.core.history import Bounds
 from tests.system.durable import fill
 
 MESSAGES, CHANNELS = 20_000, 2000
@@ -40,7 +42,7 @@ def steps(file):
             db.set_progress_handler(on_progress, 100)
             db.execute("BEGIN")
             try:
-                return query(HistoryReader(LogSnapshot(db, 86400.0, now))), count / 10
+                return query(HistoryReader(LogSnapshot(db, Retentions(Bounds(), ChannelRules()), now))), count / 10
             finally:
                 db.execute("COMMIT")
                 db.set_progress_handler(None, 0)

@@ -74,7 +74,9 @@ def test_chat_shows_who_is_typing_to_others(page: Page, daemon: Daemon):
     other = page.context.new_page()
     for number, each in enumerate((page, other), 1):
         open_demo(each, daemon, "chat", number)
+        each.wait_for_function("connection !== ''")
         each.fill("#name", ("blue", "red")[number - 1])
+        each.press("#name", "Tab")  # the page reconnects under the new name
     for each in (page, other):
         each.wait_for_function("connection !== ''")
     page.locator("#text").press_sequentially("hello")

@@ -16,7 +16,9 @@ from pushd.config.auth import AuthSettings
 from pushd.config.reload import Reload, compare
 from pushd.config.sources import CommandSource, WordsSource
 from pushd.config.table import SETTINGS, Config, ConfigError, Setting
+from pushd.core.channel_rules import ChannelRule, ChannelRules
 from pushd.core.grant import FULL, NOTHING
+from pushd.core.outbox import Policy
 from pushd.logs import Threshold, log_observer
 from pushd.service.daemon import Daemon
 
@@ -171,6 +173,18 @@ def test_grant_of_anonymous_peers_is_applied_by_a_reload() -> None:
     now, loaded = (Config(auth=AuthSettings(is_enabled=True, anonymous=grant)) for grant in (NOTHING, FULL))
     assert compare(now, loaded) == (loaded, ("auth.anonymous",), ())
     assert compare(now, now) == (now, (), ())
+
+
+def test_rules_for_channels_are_applied_by_a_reload() -> None:
+    rules = [ChannelRule("a/*", 1, 2, 3.0, 4.0, False, Policy.DROP, False), ChannelRule("**")]
+    loaded = Config(channels=ChannelRules(rules))
+    assert compare(Config(), loaded) == (loaded, ("channel",), ())
+    assert compare(loaded, Config(channels=ChannelRules(list(rules)))) == (loaded, (), ())
+    running = start(Config())
+    reload(running, Config(), loaded)
+    assert state_of(running) == state_of(start(loaded))
+    reload(running, loaded, Config())
+    assert state_of(running) == state_of(start(Config()))
 
 
 def test_authentication_can_be_switched_on_but_not_off_by_a_reload() -> None:

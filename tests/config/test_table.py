@@ -269,6 +269,7 @@ def test_uncommented_sample_file_has_the_defaults():
     content = tomllib.loads(re.sub(r"(?m)^#(?! )", "", sample))
     del (
         content["source"],
+        content["channel"],
         content["auth"]["anonymous"],
         content["auth"]["issuer"],
         content["auth"]["callback"],

@@ -4,13 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushd.core.history import Bounds, Channel
+from pushd.core.history import Bounds, Channel, Retention
 from pushd.core.message import Message
 from tests.build import message
 
+RETENTION = Retention(1000, 1 << 20)
+
 
 def channel_of(*messages: Message) -> Channel:
-    channel = Channel("a")
+    channel = Channel("a", RETENTION)
     for each in messages:
         channel.append(each)
     return channel
@@ -25,7 +27,7 @@ def test_default_bounds_are_as_documented() -> None:
 
 
 def test_new_channel_is_empty_and_lost_nothing() -> None:
-    channel = Channel("a")
+    channel = Channel("a", RETENTION)
     assert (channel.bytes, channel.last, channel.lost, seqs(channel)) == (0, 0, 0, [])
 
 
@@ -37,21 +39,21 @@ def test_channel_records_newest_message_and_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "exceeded"),
+    ("retention", "exceeded"),
     [
-        (Bounds(messages=2), False),
-        (Bounds(messages=1), True),
-        (Bounds(messages=0), True),
-        (Bounds(bytes=2), False),
-        (Bounds(bytes=1), True),
+        (Retention(2, 10), False),
+        (Retention(1, 10), True),
+        (Retention(0, 10), True),
+        (Retention(10, 2), False),
+        (Retention(10, 1), True),
     ],
 )
-def test_bounds_are_exceeded_by_count_or_bytes(bounds: Bounds, exceeded: bool) -> None:
-    assert channel_of(message(1), message(2)).exceeds(bounds) is exceeded
+def test_bounds_are_exceeded_by_count_or_bytes(retention: Retention, exceeded: bool) -> None:
+    assert channel_of(message(1), message(2)).exceeds(retention) is exceeded
 
 
 def test_empty_channel_exceeds_no_bounds() -> None:
-    assert not Channel("a").exceeds(Bounds(messages=0, bytes=0))
+    assert not Channel("a", RETENTION).exceeds(Retention(0, 0))
 
 
 def test_oldest_message_is_removed_first_and_recorded_as_lost() -> None:

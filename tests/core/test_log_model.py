@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pushd.core.channel_rules import NO_RULES, ChannelRule, ChannelRules
 from pushd.core.cursor import EVERYTHING, Age, Last, Since
 from pushd.core.errors import TooManyChannels
 from pushd.core.history import Bounds
@@ -29,6 +30,17 @@ BOUNDS = st.builds(
     channels=st.sampled_from([1, 2, 3, 9]),
 )
 
+RULES = st.lists(
+    st.builds(
+        ChannelRule,
+        match=st.sampled_from(["a", "b", "c/1", "c/*", "*", "**"]),
+        messages=st.sampled_from([None, 1, 3, 0]),
+        bytes=st.sampled_from([None, 20, 300]),
+        age=st.sampled_from([None, 1.0, 3.0, 20.0]),
+    ),
+    max_size=3,
+).map(ChannelRules)
+
 
 def published(size: int, ttl: float | None, end: bool) -> st.SearchStrategy[tuple[object, ...]]:
     return st.tuples(st.just("publish"), st.sampled_from(CHANNELS), st.just(size), st.just(ttl), st.just(end))
@@ -43,7 +55,9 @@ STEPS = st.lists(
         published(5, None, True),
         published(0, None, True),
         st.tuples(st.just("wait"), st.sampled_from([0.5, 1.0, 4.0])),
+        st.tuples(st.just("wait"), st.just(4.0)),
         st.tuples(st.just("delete"), st.sampled_from(CHANNELS)),
+        st.tuples(st.just("reload"), RULES),
     ),
     min_size=8,
     max_size=25,
@@ -64,9 +78,10 @@ class Kept:
 class Model:
     """A log, and a list of the messages that it should keep."""
 
-    def __init__(self, bounds: Bounds) -> None:
-        self.log = Log("E", bounds)
+    def __init__(self, bounds: Bounds, rules: ChannelRules = NO_RULES) -> None:
+        self.log = Log("E", bounds, rules)
         self.bounds = bounds
+        self.rules = rules
         self.now = 0.0
         self.published: list[Message] = []
         self.kept: list[Kept] = []
@@ -85,6 +100,15 @@ class Model:
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
+    def reload(self, rules: ChannelRules) -> None:
+        self.log.expire_now(self.now)
+        self.log.reconfigure(rules)
+        self.log.expire_now(self.now)
+        self._expire()
+        self.rules = rules
+        for channel in CHANNELS:
+            self._evict(channel)
+
     def delete(self, channel: str) -> None:
         self.log.delete(channel)
         self.kept = [each for each in self.kept if each.message.channel != channel]
@@ -101,8 +125,7 @@ class Model:
             return
         self.published.append(message)
         self.kept.append(Kept(message, self.now, self.now + (ttl or 1e9)))
-        while self._is_over(own := [each for each in self.kept if each.message.channel == channel]):
-            self.kept.remove(own[0])
+        self._evict(channel)
         while self.cost > self.bounds.total_bytes:
             self.kept.remove(min(self.kept, key=lambda each: self.used.index(each.message.channel)))
 
@@ -117,13 +140,24 @@ class Model:
     def cost(self) -> int:
         return sum(each.message.size + BOOKKEEPING for each in self.kept)
 
-    def _is_over(self, own: list[Kept]) -> bool:
-        return len(own) > self.bounds.messages or sum(len(each.message.data) for each in own) > self.bounds.bytes
+    def _evict(self, channel: str) -> None:
+        rule = self._rule(channel)
+        messages = self.bounds.messages if rule.messages is None else rule.messages
+        size = self.bounds.bytes if rule.bytes is None else rule.bytes
+        while own := [each for each in self.kept if each.message.channel == channel]:
+            if len(own) <= messages and sum(len(each.message.data) for each in own) <= size:
+                return
+            self.kept.remove(own[0])
 
     def _expire(self) -> None:
-        self.kept = [
-            each for each in self.kept if each.accepted >= self.now - self.bounds.age and each.deadline > self.now
-        ]
+        self.kept = [each for each in self.kept if not self._is_too_old(each) and each.deadline > self.now]
+
+    def _is_too_old(self, each: Kept) -> bool:
+        age = self._rule(each.message.channel).age
+        return each.accepted < self.now - (self.bounds.age if age is None else age)
+
+    def _rule(self, channel: str) -> ChannelRule:
+        return next((rule for rule in self.rules.rules if matches(rule.match, channel)), ChannelRule(channel))
 
 
 def covered(topics: Sequence[str], channel: str) -> bool:
@@ -147,11 +181,11 @@ def resume(model: Model, topics: Sequence[str], since: Since, count: int) -> tup
 
 
 @settings(max_examples=400)
-@given(BOUNDS, STEPS, SOME_TOPICS, st.integers(0, 25), st.integers(1, 4))
+@given(BOUNDS, RULES, STEPS, SOME_TOPICS, st.integers(0, 25), st.integers(1, 4))
 def test_cursor_receives_kept_messages_once_in_order_and_gaps_for_the_rest(
-    bounds: Bounds, steps: list[Step], topics: list[str], last_seq: int, count: int
+    bounds: Bounds, rules: ChannelRules, steps: list[Step], topics: list[str], last_seq: int, count: int
 ) -> None:
-    model = Model(bounds).run(steps)
+    model = Model(bounds, rules).run(steps)
     cursor = at(min(last_seq, model.log.head))
     received, gaps = resume(model, topics, cursor, count)
     wanted = model.matching(topics, cursor.seq)
@@ -170,9 +204,9 @@ def test_cursor_receives_kept_messages_once_in_order_and_gaps_for_the_rest(
             assert lost_anywhere or not reported, "a gap where nothing was lost of any channel"
 
 
-@given(BOUNDS, STEPS)
-def test_log_keeps_and_counts_what_bounds_allow(bounds: Bounds, steps: list[Step]) -> None:
-    model = Model(bounds).run(steps)
+@given(BOUNDS, RULES, STEPS)
+def test_log_keeps_and_counts_what_bounds_allow(bounds: Bounds, rules: ChannelRules, steps: list[Step]) -> None:
+    model = Model(bounds, rules).run(steps)
     kept = [each.message for each in model.kept]
     assert len(model.log) == len(kept)
     assert model.log.bytes == model.cost <= bounds.total_bytes
@@ -185,11 +219,11 @@ def test_log_keeps_and_counts_what_bounds_allow(bounds: Bounds, steps: list[Step
         assert (info.first if info else None) == (own[0].id if own else None)
 
 
-@given(BOUNDS, STEPS, SOME_TOPICS, st.integers(1, 4), st.integers(1, 12))
+@given(BOUNDS, RULES, STEPS, SOME_TOPICS, st.integers(1, 4), st.integers(1, 12))
 def test_all_last_and_duration_receive_matching_kept_messages(
-    bounds: Bounds, steps: list[Step], topics: list[str], count: int, number: int
+    bounds: Bounds, rules: ChannelRules, steps: list[Step], topics: list[str], count: int, number: int
 ) -> None:
-    model = Model(bounds).run(steps)
+    model = Model(bounds, rules).run(steps)
     kept = [each for each in model.matching(topics) if model.is_kept(each)]
     assert resume(model, topics, EVERYTHING, count)[0] == kept
     assert resume(model, topics, Last(number), count)[0] == kept[-number:]

@@ -21,7 +21,7 @@ def check(timeline: Timeline, model: Model, seq: int, before: float) -> None:
     old = [each for each, time in model if time < before]
     assert timeline.before(before, 10_000) == old
     assert timeline.before(before, 3) == old[:3]
-    assert timeline.oldest == (model[0][1] if model else None)
+    assert timeline.time_after(0) == (model[0][1] if model else None)
     assert timeline.get(seq) is next((each for each in messages if each.seq == seq), None)
 
 

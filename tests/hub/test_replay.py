@@ -2,8 +2,8 @@
 
 from twisted.internet.defer import Deferred
 
+from pushd.core.channel_rules import ChannelRule, ChannelRules
 from pushd.core.cursor import LATEST, MessageId
-from pushd.core.history import Bounds
 from pushd.core.outbox import QueueLimits
 from tests.build import FakePeer
 from tests.hub.hub_fixture import HubFixture
@@ -15,7 +15,7 @@ async def stalled_at_latest(messages: int) -> tuple[HubFixture, FakePeer]:
     :param messages: the number of live messages that its queue holds.
     """
     fixture = await HubFixture().start()
-    fixture.backend._log.bounds = Bounds(messages=1)
+    fixture.backend.reconfigure(ChannelRules([ChannelRule("**", messages=1)]))
     await fixture.publish("a", "a", "b")
     fixture.turn()
     peer = fixture.add(FakePeer(limits=QueueLimits(messages=messages)))

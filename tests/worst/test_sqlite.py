@@ -15,6 +15,7 @@ from pushd.backends.sqlite.backend import SqliteBackend
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.history_reader import HistoryReader
 from pushd.backends.sqlite.log_snapshot import LogSnapshot
+from pushd.core.channel_rules import ChannelRules, Retentions
 from pushd.core.cursor import EVERYTHING, LATEST, Age, Last, MessageId, Since, Time
 from pushd.core.history import Bounds
 from pushd.core.message import draft
@@ -63,7 +64,7 @@ def rows(directory: Path) -> Iterator[CountRows]:
                 visited += rows
 
             db.execute("BEGIN")
-            query(HistoryReader(LogSnapshot(db, 86400.0, now, spend)))
+            query(HistoryReader(LogSnapshot(db, Retentions(Bounds(), ChannelRules()), now, spend)))
             db.execute("COMMIT")
             return visited
 

@@ -28,10 +28,12 @@ from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
 from pushd.backends.redis.publisher import NotSent, Publisher
 from pushd.backends.redis.reader import Reader
 from pushd.backends.redis.requests import RedisRequests
+from pushd.backends.redis.retention_walk import RetentionWalk
 from pushd.backends.redis.revocations import RedisRevocations
 from pushd.backends.redis.scripts import JOIN
 from pushd.backends.redis.subscriptions import TopicSubscriptions
 from pushd.backends.redis.usage import NodeUsage
+from pushd.core.channel_rules import NO_RULES, ChannelRules, Retentions
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.history import Bounds
@@ -73,13 +75,20 @@ class RedisBackend:
     """The backend in Redis.
 
     :param reactor: the reactor; its `seconds` must be monotonic.
+    :param rules: the rules for channels.
     :param wall: returns unix seconds, for messages that are delivered locally.
     """
 
     log = Logger()
 
     def __init__(
-        self, address: Address, options: RedisOptions, bounds: Bounds, reactor: Any, wall: Callable[[], float]
+        self,
+        address: Address,
+        options: RedisOptions,
+        bounds: Bounds,
+        reactor: Any,
+        wall: Callable[[], float],
+        rules: ChannelRules = NO_RULES,
     ) -> None:
         self._address = address
         self._options = options
@@ -109,8 +118,10 @@ class RedisBackend:
             reactor,
             self._patience,
         )
-        self._publisher = Publisher(self._commands, self._node, bounds, reactor, self._patience)
+        retentions = Retentions(bounds, rules)
+        self._publisher = Publisher(self._commands, self._node, retentions, reactor, self._patience)
         self._reader = Reader(self._commands, bounds.age)
+        self._retention_walk = RetentionWalk(self._commands, self._reader, retentions, reactor)
         self._subscriptions = TopicSubscriptions(feed, (ALL, of_node(self._node)), reactor)
         self._heartbeat = Heartbeat(
             self._commands, self._node, bounds.age, reactor, self._on_heartbeat, self._update_health
@@ -159,16 +170,22 @@ class RedisBackend:
         self._heartbeat.start()
         self._lease.start()
         self.presence.start()
+        self._retention_walk.start()
 
     async def stop(self) -> None:
         self._is_stopping = True
         self._heartbeat.stop()
+        self._retention_walk.stop()
         self._publisher.stop()
         self._subscriptions.stop()
         await self.presence.stop()
         await self._lease.stop()
         await self._feed_link.stop()
         await self._commands.link.stop()
+
+    def reconfigure(self, rules: ChannelRules) -> None:
+        self._publisher.retentions = Retentions(self._bounds, rules)
+        self._retention_walk.reconfigure(self._publisher.retentions)
 
     async def publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> Sequence[PublishResult]:
         heard = [sum(self._events.local_audience(draft.channel).transports.values()) if key else 0 for draft in drafts]

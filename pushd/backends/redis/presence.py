@@ -33,6 +33,8 @@ _SWEPT: Final = 500
 _TOGETHER: Final = 200
 """Changes in one call: a few milliseconds."""
 _STOP_SECONDS: Final = 1.0
+_UNKNOWN: Final = 1
+"""The answer of the script where there is no such member."""
 _ACTIONS: Final = ("enter", "update", "leave", "diff")
 
 _Key = tuple[str, str]
@@ -92,7 +94,8 @@ class RedisPresence:
         keys = list(self._local)
         self._local.clear()
         if keys and self._commands.link.protocol is not None:
-            losing = gatherResults([self._hold(key, None, Leave(*key, "shutdown", is_final=False)) for key in keys])
+            lost = [self._hold(key, None, Leave(*key, "shutdown", is_final=False)) for key in keys]
+            losing = gatherResults(lost, consumeErrors=True)
             with suppress(TooLate):
                 await losing.addTimeout(_STOP_SECONDS, self._clock)
 
@@ -102,10 +105,15 @@ class RedisPresence:
 
     async def apply(self, changes: Sequence[Change]) -> None:
         self._check(changes)
-        told = [self._change(change) for change in changes]
-        for change, number in zip(changes, await gatherResults(told, consumeErrors=True), strict=True):
-            if number == 1 and isinstance(change, EndLease):
-                raise UnknownMember("there is no such member of the channel")
+        refused: Refusal | None = None
+        for change, waiting in [(change, self._change(change)) for change in changes]:
+            try:
+                if await waiting == _UNKNOWN and isinstance(change, EndLease):  # others are made up for
+                    refused = refused or UnknownMember("there is no such member of the channel")
+            except Refusal as refusal:
+                refused = refused or refusal
+        if refused is not None:
+            raise refused
 
     async def members(self, channel: str, after: str, limit: int) -> MemberList:
         raw = await self._commands.call(WHO, channel, "page", after, limit)

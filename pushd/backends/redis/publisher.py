@@ -17,9 +17,10 @@ from txredisapi import ConnectionError as LostConnection
 from pushd.backends.interface import Duplicate, PublishResult
 from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.encoding import accepted, encode_draft
+from pushd.backends.redis.retention_walk import own_retentions
 from pushd.backends.redis.scripts import PUBLISH
+from pushd.core.channel_rules import Retentions
 from pushd.core.errors import IdempotencyMismatch, OutcomeUnknown, Refusal, TooManyChannels, Unavailable
-from pushd.core.history import Bounds
 from pushd.core.idempotency import MISMATCH, IdempotencyKey
 from pushd.core.message import Draft
 
@@ -84,13 +85,16 @@ class Publisher:
 
     log = Logger()
 
-    def __init__(self, commands: CommandRunner, node: str, bounds: Bounds, clock: Any, patience: float) -> None:
+    def __init__(self, commands: CommandRunner, node: str, retentions: Retentions, clock: Any, patience: float) -> None:
         self.behind = 0.0
         """The clock of Redis minus that of this node, in seconds."""
         self.newest = 0
         """The newest sequence in a reply."""
         self._commands = commands
         self._node = node.encode()
+        bounds = retentions.bounds
+        self.retentions = retentions
+        """The retention of channels, also of messages that are sent from now on."""
         self._channels = bounds.channels
         limits = (bounds.messages, bounds.bytes, round(bounds.age * 1000), bounds.total_bytes, bounds.channels)
         self._bounds = [str(limit).encode() for limit in limits]
@@ -194,7 +198,18 @@ class Publisher:
             for value in encode_draft(draft, subscribers)
         ]
         text, digest = call.publishes[0].key or IdempotencyKey("", b"")
-        arguments = (self._node, call.number, before, round(until * 1000), text, _encode(messages), digest, call.epoch)
+        own = own_retentions(self.retentions, [each.channel for pending in call.publishes for each in pending.drafts])
+        arguments = (
+            self._node,
+            call.number,
+            before,
+            round(until * 1000),
+            text,
+            _encode(messages),
+            digest,
+            call.epoch,
+            own,
+        )
         try:
             raw = await self._commands.call_over(protocol, PUBLISH, *self._bounds, *arguments)
         except LostConnection:

@@ -28,11 +28,13 @@ from pushd.backends.sqlite.writer_requests import (
     PresenceRequest,
     PublishRequest,
     Request,
+    RetentionRequest,
     RevokeRequest,
     TickRequest,
     UrlRequest,
 )
 from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks
+from pushd.core.channel_rules import NO_RULES, ChannelRules, Retentions
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Overloaded, Refusal, Stopping, StorageFailed
 from pushd.core.history import Bounds
@@ -56,15 +58,23 @@ class SqliteBackend(SingleNode):
     :param directory: the path of the directory of the history, which no other program may use.
     :param reactor: provides monotonic seconds and `callFromThread`.
     :param wall: returns the time in unix seconds.
+    :param rules: the rules for channels.
     :param sync: what a commit survives: ``full``, a power cut; ``normal``, the death of the process.
     """
 
     log = Logger()
 
     def __init__(
-        self, directory: str, bounds: Bounds, reactor: Any, wall: Callable[[], float] = time.time, sync: str = "full"
+        self,
+        directory: str,
+        bounds: Bounds,
+        reactor: Any,
+        wall: Callable[[], float] = time.time,
+        sync: str = "full",
+        rules: ChannelRules = NO_RULES,
     ) -> None:
         self._bounds = bounds
+        self._retentions = Retentions(bounds, rules)
         self._reactor = reactor
         self._wall = wall
         callbacks = ResultCallbacks(
@@ -75,7 +85,7 @@ class SqliteBackend(SingleNode):
             self._on_recovered,
             self._on_stopped,
         )
-        self._threads = WorkerThreads(directory, bounds, reactor, wall, sync, callbacks)
+        self._threads = WorkerThreads(directory, self._retentions, reactor, wall, sync, callbacks)
         self._totals = LogTotals("", 0, 0, 0, 0, 0)
         self._tail = Tail("", bounds.age, 0, 0, ())
         self._events: BackendEvents
@@ -121,10 +131,17 @@ class SqliteBackend(SingleNode):
             self._threads.stop()
             await self._when_stopped
 
+    def reconfigure(self, rules: ChannelRules) -> None:
+        """See `pushd.backends.interface.Backend`, here and below."""
+        retentions = self._retentions = Retentions(self._bounds, rules)
+        self._tail.clear()
+        self._threads.reconfigure(retentions)
+        if self._ticking.running:  # if it fails, the file is reopened with these rules
+            self._submit(RetentionRequest(retentions, *self._time())).addErrback(lambda failure: None)
+
     # Writes
 
     async def publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> list[Message | Refusal]:
-        """See `pushd.backends.interface.Backend`, here and below."""
         if not drafts:
             return []
         size = sum([len(draft.data) for draft in drafts])
@@ -295,13 +312,18 @@ class SqliteBackend(SingleNode):
             for draft, message in zip(request.drafts, result, strict=True):
                 if isinstance(message, Message):
                     if message.is_kept:
-                        self._tail.add(message, request.now, draft.ttl)
+                        self._tail.add(message, request.now, self._ttl_of(draft))
                     self._events.deliver(message, draft.exclude)
         elif isinstance(request, RevokeRequest):
             self._events.on_revocations(request.revocations)
         elif isinstance(request, DeleteRequest) and result:
             self._tail.delete(request.name, result)
             self._events.on_deleted(request.name)
+
+    def _ttl_of(self, draft: Draft) -> float | None:
+        """Return the seconds after which the tail must not have a message; None for the age of all channels."""
+        age = self._retentions.of(draft.channel).age if self._retentions.ages else None
+        return draft.ttl if age is None or (draft.ttl is not None and draft.ttl < age) else age
 
     def _deliver_transient(self, draft: Draft) -> Message:
         """Deliver an ephemeral message at once. If others are waiting for their commit, it is delivered after them."""

@@ -1,8 +1,9 @@
 """The record of one channel, whether or not it has messages."""
 
+import math
 from typing import Final, NamedTuple
 
-from pushd.core.history import Bounds
+from pushd.core.history import Bounds, Retention
 
 RECORD_BYTES: Final = 600
 """Bytes of memory of a record, without its entries."""
@@ -10,6 +11,9 @@ ENTRY_BYTES: Final = 160
 """Bytes of memory of an entry."""
 _OVERHEAD = 400
 """As in `core.log`, so that `Bounds.total_bytes` has the same effect in both backends."""
+
+
+_DEFAULT: Final = Retention(Bounds().messages, Bounds().bytes)
 
 
 def cost_of(size: int) -> int:
@@ -36,6 +40,7 @@ class ChannelRecord:
         "bytes",
         "cost",
         "deleted",
+        "due",
         "ended",
         "floor",
         "has_all_entries",
@@ -49,6 +54,7 @@ class ChannelRecord:
         "name",
         "oldest",
         "place",
+        "retention",
         "stale",
         "used",
     )
@@ -97,6 +103,10 @@ class ChannelRecord:
         self.lost_reason = lost_reason
         self.place = place
         """Its rank in the order of use: the least recently used record has the lowest."""
+        self.retention = _DEFAULT
+        """Set by the ledger."""
+        self.due = math.inf
+        """See `core.aging`."""
         self.oldest: list[Entry] = []
         """Entries of its oldest messages, or none when they have to be read from the file. They are too few to need a
         deque, which takes 760 bytes even if empty."""
@@ -108,9 +118,10 @@ class ChannelRecord:
         if seq > self.lost:
             self.lost, self.lost_time, self.lost_reason = seq, time, reason
 
-    def exceeds(self, bounds: Bounds) -> bool:
+    def exceeds_retention(self) -> bool:
         """Return whether the oldest message has to be evicted."""
-        return self.messages > bounds.messages or self.bytes > bounds.bytes
+        retention = self.retention
+        return self.messages > retention.messages or self.bytes > retention.bytes
 
     def clear_oldest(self) -> None:
         """Discard the entries of messages; they are read again when they are needed."""

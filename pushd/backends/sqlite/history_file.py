@@ -16,7 +16,7 @@ from pushd.backends.sqlite.file_recovery import copy_damaged, install_rebuilt, r
 from pushd.backends.sqlite.schema import check_tables, migrate, version_of
 from pushd.backends.sqlite.verification import verify
 from pushd.backends.sqlite.writer import Writer
-from pushd.core.history import Bounds
+from pushd.core.channel_rules import Retentions
 
 _VERIFY_SECONDS = 0.25
 """Seconds that a start spends on verifying the file."""
@@ -43,7 +43,7 @@ class OpenedHistory(NamedTuple):
     """Why the file cannot be written now; None when it can."""
 
 
-def open_history(directory: Directory, bounds: Bounds, sync: str, wall: float) -> OpenedHistory:
+def open_history(directory: Directory, retentions: Retentions, sync: str, wall: float) -> OpenedHistory:
     """Open the history of a directory that was acquired; create it if there is none.
 
     :param sync: ``full`` or ``normal``.
@@ -55,26 +55,26 @@ def open_history(directory: Directory, bounds: Bounds, sync: str, wall: float) -
     with errors_as_unusable(directory):
         install_rebuilt(directory)
         try:
-            writer, is_verified = _open_verified(directory, bounds, sync, wall)
+            writer, is_verified = _open_verified(directory, retentions, sync, wall)
         except Damaged as damage:
             if damage.copy is None:
                 raise
             warnings.append(f"{directory.file} is damaged: {damage}")
             warnings.append(recover_file(directory, damage.copy, new_epoch()))
-            writer, is_verified = _open_verified(directory, bounds, sync, wall)
+            writer, is_verified = _open_verified(directory, retentions, sync, wall)
         directory.verify_marker.unlink(missing_ok=True)
         try:
             loss = _begin_run(directory, writer.db, sync)
             if loss is not None:
                 warnings.append(_NEW_EPOCH.format(reason=loss))
-                writer = Writer(writer.db, bounds)
+                writer = Writer(writer.db, retentions)
         except sqlite3.OperationalError as error:
             reason = reason_for(error)
         directory.watch_files()
     return OpenedHistory(writer, warnings, is_verified, reason)
 
 
-def reopen_history(directory: Directory, bounds: Bounds, sync: str) -> Writer:
+def reopen_history(directory: Directory, retentions: Retentions, sync: str) -> Writer:
     """Reopen the file after a failure to write it.
 
     :raises sqlite3.Error, Damaged, BackendUnusable: when it cannot be opened now.
@@ -83,7 +83,7 @@ def reopen_history(directory: Directory, bounds: Bounds, sync: str) -> Writer:
     db = directory.open_writer(sync, create=False)
     try:
         _begin_run(directory, db, sync)
-        writer = Writer(db, bounds)
+        writer = Writer(db, retentions)
         directory.watch_files()
         return writer
     except BaseException:
@@ -116,7 +116,7 @@ def errors_as_unusable(directory: Directory) -> Iterator[None]:
         raise BackendUnusable(f"{error.filename or directory.path} cannot be used: {error.strerror}") from error
 
 
-def _open_verified(directory: Directory, bounds: Bounds, sync: str, wall: float) -> tuple[Writer, bool]:
+def _open_verified(directory: Directory, retentions: Retentions, sync: str, wall: float) -> tuple[Writer, bool]:
     """Open, verify and migrate the file; also return whether the whole file was verified.
 
     :raises Damaged: when it is damaged; it was copied.
@@ -129,7 +129,7 @@ def _open_verified(directory: Directory, bounds: Bounds, sync: str, wall: float)
             check_tables(db, version)
             is_verified = version == 0 or verify(db, inf if directory.verify_marker.exists() else _VERIFY_SECONDS)
             migrate(db, new_epoch(), wall)
-            return Writer(db, bounds), is_verified
+            return Writer(db, retentions), is_verified
     except BaseException as error:
         if isinstance(error, Damaged):
             # Before the file is closed, which would change it.

@@ -7,12 +7,15 @@ however many they are. Their rows are then *stale* and are deleted later.
 The ledger is the state after the next commit. If the commit fails, the ledger is discarded.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from pushd.backends.sqlite.channel_record import ENTRY_BYTES, RECORD_BYTES, ChannelRecord, Entry, cost_of
+from pushd.backends.sqlite.record_group import RecordGroup
+from pushd.core.aging import AgingChannels
+from pushd.core.channel_rules import Retentions
 from pushd.core.errors import TooManyChannels
-from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message
 from pushd.core.names import PRESENCE
 
@@ -38,33 +41,12 @@ class NewMessage(NamedTuple):
     """When its time to live is over, in seconds of log time."""
 
 
-class _Group:
-    """The records of channels that share bounds."""
-
-    def __init__(self, bounds: Bounds) -> None:
-        self.bounds = bounds
-        self.bytes = 0
-        """What their messages count towards `Bounds.total_bytes`."""
-        self.active: dict[str, ChannelRecord] = {}
-        """Records of channels with messages by name, the least recently used first."""
-        self.idle: dict[str, ChannelRecord] = {}
-        """Records of channels without messages by name, likewise; they tell which messages were lost."""
-
-    def __len__(self) -> int:
-        """Return the number of channels that were not deleted."""
-        return len(self.active) + len(self.idle)
-
-    def take(self, name: str) -> ChannelRecord | None:
-        """Remove and return a record; None if there is none."""
-        return self.active.pop(name, None) or self.idle.pop(name, None)
-
-
 class Ledger:
     """The records of all channels, and the changes that the next commit writes."""
 
     def __init__(
         self,
-        bounds: Bounds,
+        retentions: Retentions,
         epoch: str,
         head: int,
         unknown: int,
@@ -78,7 +60,7 @@ class Ledger:
         :param oldest_of: returns entries of the oldest messages of a record, at most the given number, including those
             in `added`.
         """
-        self.bounds = bounds
+        self.bounds = bounds = retentions.bounds
         self.epoch = epoch
         self.head = head
         self.unknown = unknown
@@ -91,8 +73,8 @@ class Ledger:
         """The sequence of the newest message whose timestamp is earlier than that of its predecessor; 0 for none."""
         self.peak = 0.0
         """The latest timestamp of all messages before `turned_back`."""
-        self._users = _Group(bounds)
-        self._events = _Group(bounds.of_events)
+        self._users = RecordGroup(bounds)
+        self._events = RecordGroup(bounds.of_events)
         """The channels of presence events."""
         self.deleted: dict[str, ChannelRecord] = {}
         """Records of deleted channels by name, the least recently used first."""
@@ -108,6 +90,12 @@ class Ledger:
         self.sweepable: dict[int, ChannelRecord] = {}
         """Those that have at least `_SWEEPABLE_ROWS` of them."""
         self.stale_rows = 0
+        self.aging: AgingChannels[int, ChannelRecord] = AgingChannels(self.by_id.get)
+        self.aged_through = 0
+        """All kept messages up to this sequence are of channels with an age of their own."""
+        self._retentions = retentions
+        self._outdated: list[ChannelRecord] = []
+        """Records whose retention is still to be looked up again."""
         self._entries = 0
         """The entries of all records."""
         self._oldest_of = oldest_of
@@ -119,7 +107,7 @@ class Ledger:
             record
             for group in (self._users, self._events)
             for record in group.active.values()
-            if record.exceeds(group.bounds)
+            if record.exceeds_retention()
         ]
 
     @property
@@ -168,7 +156,9 @@ class Ledger:
             if message.time < self.newest_time:
                 self.turned_back, self.peak = seq, max(self.peak, self.newest_time)
             self.newest_time = message.time
-            deadline = None if draft.ttl is None or draft.ttl >= self.bounds.age else now + draft.ttl
+            deadline = None if draft.ttl is None else now + draft.ttl
+            if record.retention.age is not None and record.due == math.inf:
+                self.aging.schedule(record.id, record, now + record.retention.age)
             self.added[seq] = NewMessage(message, record.id, prev, now, deadline)
             self._add_message(record, message)
         self._mark_used(record)
@@ -208,15 +198,17 @@ class Ledger:
         self._move_if_emptied(record)
 
     def evict_excess(self, count: int) -> None:
-        """Evict at most `count` messages that exceed bounds which were lowered."""
+        """Evict at most `count` messages that exceed bounds which were lowered, and apply other rules to channels."""
+        count = self._update_retentions(count)
         while count > 0 and self._over_bounds:
             record = self._over_bounds[-1]
-            bounds = self._group_of(record.name).bounds
-            while count > 0 and record.exceeds(bounds):
+            while count > 0 and record.exceeds_retention():
                 self._evict_oldest(record)
                 count -= 1
-            if not record.exceeds(bounds):
+            if not record.exceeds_retention():
                 self._over_bounds.pop()
+            if record.id not in self.by_id:
+                continue
             self.changed[record.id] = record
             self._move_if_emptied(record)
         for group in (self._users, self._events):
@@ -226,16 +218,50 @@ class Ledger:
     def exceeds_bounds(self) -> bool:
         """Whether `evict_excess` has something to evict."""
         groups = self._users, self._events
-        return bool(self._over_bounds) or any(group.bytes > group.bounds.total_bytes for group in groups)
+        return bool(self._outdated or self._over_bounds) or any(
+            group.bytes > group.bounds.total_bytes for group in groups
+        )
 
     def on_rows_deleted(self, record: ChannelRecord, count: int) -> None:
         """Called when `count` rows at or below the floor were deleted."""
         self._add_stale(record, -count)
         self.changed[record.id] = record
 
+    # Retention
+
+    def reconfigure(self, retentions: Retentions) -> None:
+        """Apply other rules: to new channels at once, and to others with the next calls of `evict_excess`."""
+        self._retentions = retentions
+        self._outdated = list(self.by_id.values())
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether other rules are still to be applied to channels."""
+        return bool(self._outdated)
+
+    def _update_retentions(self, count: int) -> int:
+        """Look up the retention of at most `count` outdated records; return the rest of the number."""
+        while count > 0 and self._outdated:
+            count -= 1
+            record = self._outdated.pop()
+            before, record.retention = record.retention, self._retentions.of(record.name)
+            if record.exceeds_retention():
+                self._over_bounds.append(record)
+            if record.retention.age != before.age:
+                self._change_age(record)
+        return count
+
+    def _change_age(self, record: ChannelRecord) -> None:
+        """Called when the age of a channel is another one than before, or is new."""
+        record.due = math.inf
+        if record.retention.age is None:
+            self.aged_through = 0
+        elif record.messages:
+            self.aging.schedule(record.id, record, 0.0)
+
     # Records
 
-    def _group_of(self, name: str) -> _Group:
+    def _group_of(self, name: str) -> RecordGroup:
         return self._events if name.startswith(PRESENCE) else self._users
 
     def _load_record(self, record: ChannelRecord) -> None:
@@ -243,6 +269,8 @@ class Ledger:
         records = self.deleted if record.deleted else group.active if record.messages else group.idle
         records[record.name] = record
         self.by_id[record.id] = record
+        record.retention = self._retentions.of(record.name)
+        self._change_age(record)
         self.messages += record.messages
         group.bytes += record.cost
         self.newest_loss = max(self.newest_loss, record.lost)
@@ -266,6 +294,7 @@ class Ledger:
         if record is None:
             self._last_id += 1
             record = self.by_id[self._last_id] = ChannelRecord(self._last_id, name)
+            record.retention = self._retentions.of(name)
         record.last, record.last_time, record.deleted = 0, 0.0, 0
         if record.lost <= self.unknown:
             record.lost, record.lost_time, record.lost_reason = self.unknown, 0.0, "unknown"
@@ -308,11 +337,11 @@ class Ledger:
                 record.oldest.append(Entry(message.seq, size, cost, message.time))
                 self._entries += 1
         for _ in range(_MAX_EVICTIONS):
-            if not record.exceeds(group.bounds):
+            if not record.exceeds_retention():
                 break
             self._evict_oldest(record)
 
-    def _evict_least_recent(self, group: _Group, count: int) -> None:
+    def _evict_least_recent(self, group: RecordGroup, count: int) -> None:
         """Evict at most `count` messages of the least recently used channels, until the total is within its bound."""
         while count > 0 and group.bytes > group.bounds.total_bytes:
             record = next(iter(group.active.values()))

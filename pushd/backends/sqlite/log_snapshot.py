@@ -7,7 +7,9 @@ one that matches many, the whole log after the cursor is scanned (`all_sequences
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import takewhile
 
 from pushd.backends.sqlite.channel_record import ChannelRecord
 from pushd.backends.sqlite.errors import Damaged, is_undecodable
@@ -15,6 +17,7 @@ from pushd.backends.sqlite.latest_scan import LatestScan
 from pushd.backends.sqlite.loss_scan import ChannelLoss, LossScan
 from pushd.backends.sqlite.row_reader import RowReader
 from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, message_of_row, record_of_row
+from pushd.core.channel_rules import Retentions
 from pushd.core.message import Message
 from pushd.core.names import Interest, is_pattern
 from pushd.core.patterns import UnmatchedPatterns
@@ -29,22 +32,26 @@ class LogSnapshot:
     def __init__(
         self,
         db: sqlite3.Connection,
-        age: float,
+        retentions: Retentions,
         now: float,
         on_rows_read: Callable[[int], None] = lambda rows: None,
     ) -> None:
         """
         :param db: a connection in a read transaction.
-        :param age: the retention of messages, in seconds.
         :param now: seconds of log time.
         :param on_rows_read: called every few hundred rows with their number. It may raise an exception to abort.
         """
         self._reader = RowReader(db, on_rows_read)
         self._now = now
+        self._retentions = retentions
         log = self._reader.first("SELECT epoch, seq, unknown, turned_back, peak FROM log")
         self.epoch, self.head, self.unknown, self._turned_back, self._peak = log
-        self._expired_through = self._newest_before("born", now - age, 0)
-        """Messages up to this sequence have expired by the retention."""
+        expired = self._newest_before("born", now - retentions.bounds.age, 0)
+        self._expired: dict[float | None, int] = {None: expired}
+        """By the age of a channel: the messages up to this sequence have expired. None: by that of all channels."""
+        self._expired.update((age, self._newest_before("born", now - age, 0)) for age in retentions.ages)
+        self._expired_everywhere = min(self._expired.values())
+        """Messages up to this sequence have expired, whatever their channel."""
         self._has_expired_ttl = bool(
             self._reader.first("SELECT EXISTS (SELECT 1 FROM message WHERE deadline <= ?)", now)[0]
         )
@@ -121,8 +128,9 @@ class LogSnapshot:
         loss = ChannelLoss(record.lost, record.lost_time, record.lost_reason)
         floor = max(record.floor, record.lost)
         query = "SELECT seq, time, 'expired' FROM message WHERE channel = ? AND seq > ? AND seq <= ?"
-        if self._expired_through > floor:
-            row = self._reader.first(f"{query} ORDER BY seq DESC LIMIT 1", record.id, floor, self._expired_through)
+        expired_through = self._expired_through(record.name)
+        if expired_through > floor:
+            row = self._reader.first(f"{query} ORDER BY seq DESC LIMIT 1", record.id, floor, expired_through)
             loss = ChannelLoss(*row) if row else loss
         if self._has_expired_ttl:
             row = self._reader.first(
@@ -158,7 +166,15 @@ class LogSnapshot:
                 if loss.seq > after:
                     losses.update(dict.fromkeys(unmatched.take(name), loss))
             return losses
-        scan = LossScan(self._reader, self._now, self.head, self._expired_through, self._has_expired_ttl)
+        scan = LossScan(
+            self._reader,
+            self._now,
+            self.head,
+            self._expired_through,
+            max(self._expired.values()),
+            has_ages=len(self._expired) > 1,
+            has_expired_ttl=self._has_expired_ttl,
+        )
         losses.update(scan.newest_losses(patterns, after))
         return losses
 
@@ -166,7 +182,7 @@ class LogSnapshot:
 
     def sequences(self, record: ChannelRecord, after: int, *, backward: bool = False) -> Iterator[int]:
         """Yield the sequences of the messages of a channel after `after`."""
-        floor = max(after, record.floor, self._expired_through)
+        floor = max(after, record.floor, self._expired_through(record.name))
         if record.last > floor:
             query = f"SELECT seq FROM message WHERE channel = ? AND seq > ? AND seq <= ? {self._alive}"
             order = "ORDER BY seq DESC" if backward else "ORDER BY seq"
@@ -174,7 +190,7 @@ class LogSnapshot:
 
     def newest_upto(self, record: ChannelRecord, upto: int) -> int:
         """Return the sequence of the newest message of a channel up to `upto`; 0 for none."""
-        floor = max(record.floor, self._expired_through)
+        floor = max(record.floor, self._expired_through(record.name))
         if record.last <= floor:
             return 0
         query = f"SELECT seq FROM message WHERE channel = ? AND seq > ? AND seq <= ? {self._alive}"
@@ -183,7 +199,9 @@ class LogSnapshot:
 
     def latest(self, upto: int) -> LatestScan:
         """Return a scan for the newest message of each channel up to `upto`."""
-        return LatestScan(self._reader, min(upto, self.head), self._expired_through, self._alive)
+        return LatestScan(
+            self._reader, min(upto, self.head), self._expired_through, self._expired_everywhere, self._alive
+        )
 
     def all_sequences(self, after: int, *, backward: bool = False) -> Iterator[tuple[int, str]]:
         """Yield the sequences and channels of all messages after `after`."""
@@ -191,17 +209,21 @@ class LogSnapshot:
         query = "SELECT seq, name FROM message CROSS JOIN channel ON channel.id = message.channel"
         query += f" WHERE seq > ? AND seq <= ? AND seq > floor {self._alive}"
         order = "ORDER BY seq DESC" if backward else "ORDER BY seq"
-        return self._reader.counted_rows(f"{query} {order}", max(after, self._expired_through), self.head)
+        rows = self._reader.counted_rows(f"{query} {order}", max(after, self._expired_everywhere), self.head)
+        if len(self._expired) == 1:
+            return rows
+        return ((seq, name) for seq, name in rows if seq > self._expired_through(name))
 
     def message_totals(self, record: ChannelRecord) -> tuple[int, int]:
         """Return the number of messages of a channel, and the bytes of their data."""
-        if self._expired_through <= record.floor and not self._has_expired_ttl:
+        expired_through = self._expired_through(record.name)
+        if expired_through <= record.floor and not self._has_expired_ttl:
             return record.messages, record.bytes
         count, size = self._reader.first(
             "SELECT count(*), total(length(data)) FROM message WHERE channel = ? AND seq > ? AND seq <= ? "
             + self._alive,
             record.id,
-            max(record.floor, self._expired_through),
+            max(record.floor, expired_through),
             self.head,
         )
         return count, int(size)
@@ -209,14 +231,17 @@ class LogSnapshot:
     def count(self, record: ChannelRecord, after: int, upto: int) -> int:
         """Return the number of messages of a channel after `after`, up to `upto`."""
         query = f"SELECT count(*) FROM message WHERE channel = ? AND seq > ? AND seq <= ? {self._alive}"
-        floor = max(after, record.floor, self._expired_through)
+        floor = max(after, record.floor, self._expired_through(record.name))
         return int(self._reader.first(query, record.id, floor, min(upto, self.head))[0])
 
     def counts(self, after: int, upto: int) -> Iterator[tuple[str, int]]:
         """Yield the channels with messages after `after`, up to `upto`, and the number of these."""
+        if len(self._expired) > 1:
+            rows = takewhile(lambda row: row[0] <= upto, self.all_sequences(after))
+            return iter(Counter(name for _, name in rows).items())
         query = "SELECT name, count(*) FROM message CROSS JOIN channel ON channel.id = message.channel"
         query += f" WHERE seq > ? AND seq <= ? AND seq > floor {self._alive} GROUP BY channel.id"
-        return self._reader.rows(query, max(after, self._expired_through), min(upto, self.head))
+        return self._reader.rows(query, max(after, self._expired_everywhere), min(upto, self.head))
 
     def message(self, seq: int, name: str) -> Message | None:
         """Return a message of a channel; None if it is damaged."""
@@ -267,6 +292,11 @@ class LogSnapshot:
         return low
 
     # Rows
+
+    def _expired_through(self, name: str) -> int:
+        """Return the sequence up to which the messages of a channel have expired by their age."""
+        expired = self._expired
+        return expired[None] if len(expired) == 1 else expired[self._retentions.of(name).age]
 
     @property
     def _alive(self) -> str:

@@ -25,17 +25,31 @@ class ChannelLoss(NamedTuple):
 class LossScan:
     """Scans the channels once, however many patterns there are."""
 
-    def __init__(self, reader: RowReader, now: float, head: int, expired_through: int, has_expired_ttl: bool) -> None:
+    def __init__(
+        self,
+        reader: RowReader,
+        now: float,
+        head: int,
+        expired_through: Callable[[str], int],
+        expired_anywhere: int,
+        *,
+        has_ages: bool,
+        has_expired_ttl: bool,
+    ) -> None:
         """
         :param now: seconds of log time.
         :param head: the newest sequence.
-        :param expired_through: messages up to this sequence have expired by the retention.
+        :param expired_through: returns the sequence up to which the messages of a channel have expired by their age.
+        :param expired_anywhere: the greatest of these sequences.
+        :param has_ages: whether not all of them are the same.
         :param has_expired_ttl: whether there are messages whose own time to live is over.
         """
         self._reader = reader
         self._now = now
         self._head = head
         self._expired_through = expired_through
+        self._expired_anywhere = expired_anywhere
+        self._has_ages = has_ages
         self._has_expired_ttl = has_expired_ttl
 
     def newest_losses(self, patterns: Sequence[str], after: int) -> dict[str, ChannelLoss]:
@@ -79,23 +93,28 @@ class LossScan:
 
     def _age_losses(self, after: int) -> Iterator[tuple[str, Callable[[], ChannelLoss]]]:
         """Yield, likewise, the channels of messages that expired by the retention and still have rows."""
-        if self._expired_through <= after:
+        if self._expired_anywhere <= after:
             return
         rows = self._reader.counted_rows(
             "SELECT name, seq FROM message CROSS JOIN channel ON channel.id = message.channel"
             f" WHERE seq > ? AND seq <= ? AND seq > floor ORDER BY seq DESC LIMIT {_EXPIRED_ROWS}",
             after,
-            self._expired_through,
+            self._expired_anywhere,
         )
         count = 0
         for name, seq in rows:
             count += 1
+            if self._has_ages and seq > self._expired_through(name):
+                continue
             yield name, lambda seq=seq: self._expiry_loss(seq)  # type: ignore[misc]
         if count < _EXPIRED_ROWS:
             return
-        newest = "(SELECT max(seq) FROM message WHERE channel = channel.id AND seq > floor AND seq <= ?)"
+        expired = "?"
+        if self._has_ages:
+            expired = f"min(?, {self._reader.function('expired_through', self._expired_through)}(name))"
+        newest = f"(SELECT max(seq) FROM message WHERE channel = channel.id AND seq > floor AND seq <= {expired})"
         query = f"SELECT name, {newest} AS newest FROM channel WHERE newest > ? ORDER BY newest DESC"
-        for name, seq in self._reader.counted_rows(query, self._expired_through, after):
+        for name, seq in self._reader.counted_rows(query, self._expired_anywhere, after):
             yield name, lambda seq=seq: self._expiry_loss(seq)  # type: ignore[misc]
 
     def _ttl_losses(self, after: int) -> Iterator[tuple[str, Callable[[], ChannelLoss]]]:

@@ -18,6 +18,7 @@ from twisted.python.threadpool import ThreadPool
 from pushd.backends.sqlite.directory import Directory
 from pushd.backends.sqlite.history_reader import HistoryReader
 from pushd.backends.sqlite.log_snapshot import LogSnapshot
+from pushd.core.channel_rules import Retentions
 
 _THREADS: Final = 3
 _SHORT_ROWS: Final = 5000
@@ -52,13 +53,12 @@ class _QueryTooLong(Exception):
 class ReaderThreads:
     """The threads, which run from `start` to `stop`."""
 
-    def __init__(self, directory: Directory, age: float, reactor: Any) -> None:
+    def __init__(self, directory: Directory, retentions: Retentions, reactor: Any) -> None:
         """
-        :param age: the retention of messages, in seconds.
         :param reactor: the reactor in whose thread results are delivered.
         """
         self._directory = directory
-        self._age = age
+        self._retentions = retentions
         self._reactor = reactor
         self._pool = ThreadPool(0, _THREADS, "pushd-readers")
         self._pool.threadFactory = _DaemonThread
@@ -67,6 +67,10 @@ class ReaderThreads:
         self._is_stopped = False
         self._free: list[sqlite3.Connection] = []
         self._in_use: set[sqlite3.Connection] = set()
+
+    def reconfigure(self, retentions: Retentions) -> None:
+        """Apply other rules to queries from now on."""
+        self._retentions = retentions
 
     def start(self) -> None:
         """Start the threads."""
@@ -114,7 +118,7 @@ class ReaderThreads:
         try:
             db.execute("BEGIN")
             try:
-                snapshot = LogSnapshot(db, self._age, now, on_rows_read)
+                snapshot = LogSnapshot(db, self._retentions, now, on_rows_read)
                 reader = HistoryReader(snapshot)
                 result = QueryResult(query(reader), reader.damaged, snapshot.head)
             except _QueryTooLong:

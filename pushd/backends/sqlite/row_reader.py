@@ -22,6 +22,11 @@ class RowReader:
         """Return the first row of a query; an empty one if there is none."""
         return self._db.execute(query, values).fetchone() or ()
 
+    def function(self, name: str, function: Callable[[str], int]) -> str:
+        """Define a function of a text for queries, until another snapshot defines it again; return its name."""
+        self._db.create_function(name, 1, function, deterministic=True)
+        return name
+
     def rows(self, query: str, *values: float | str) -> Iterator[Any]:
         """Return the rows of a query."""
         return self._db.execute(query, values)

@@ -90,6 +90,15 @@ class Tail:
         """Called when messages up to `newest_loss` may be lost."""
         self._newest_loss = max(self._newest_loss, newest_loss)
 
+    def clear(self) -> None:
+        """Discard all messages: the rules of retention have changed."""
+        self._start = self.head
+        self._messages.clear()
+        self._bytes = self._unsorted = 0
+        self._of_channel.clear()
+        self._born.clear()
+        self._deadlines.clear()
+
     # Requests
 
     def open(self, topics: Sequence[str], since: Since, now: float) -> StartPosition | None:

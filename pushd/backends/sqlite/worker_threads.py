@@ -23,7 +23,7 @@ from pushd.backends.sqlite.verifier_thread import VerifierThread
 from pushd.backends.sqlite.writer import Writer
 from pushd.backends.sqlite.writer_requests import LogTotals
 from pushd.backends.sqlite.writer_thread import PendingRequest, ResultCallbacks, WriterThread
-from pushd.core.history import Bounds
+from pushd.core.channel_rules import Retentions
 from pushd.core.presence import Row
 from pushd.core.revocations import Revocation
 
@@ -52,7 +52,7 @@ class WorkerThreads:
     def __init__(
         self,
         directory: str,
-        bounds: Bounds,
+        retentions: Retentions,
         reactor: Any,
         wall: Callable[[], float],
         sync: str,
@@ -60,12 +60,12 @@ class WorkerThreads:
     ) -> None:
         """See `SqliteBackend`; the callbacks are those of the writer thread."""
         self._directory = Directory(directory)
-        self._bounds = bounds
+        self._retentions = retentions
         self._reactor = reactor
         self._wall = wall
         self._fsync = sync
         self._callbacks = callbacks
-        self._readers = ReaderThreads(self._directory, bounds.age, reactor)
+        self._readers = ReaderThreads(self._directory, retentions, reactor)
         self._time: LogTime
         self._writer_thread: WriterThread
         self._checkpoints: CheckpointThread
@@ -81,7 +81,7 @@ class WorkerThreads:
         directory = self._directory
         directory.acquire()
         try:
-            opened = open_history(directory, self._bounds, self._fsync, self._wall())
+            opened = open_history(directory, self._retentions, self._fsync, self._wall())
             for sentence in opened.warnings:
                 self.log.warn("{sentence}", sentence=sentence)
             opened_log = self._load(opened.writer, opened.unavailable_reason)
@@ -127,6 +127,11 @@ class WorkerThreads:
         """Release the lock on the directory, once the file is closed."""
         self._directory.release()
 
+    def reconfigure(self, retentions: Retentions) -> None:
+        """Apply other rules to reads from now on; the writer gets them by a request, or when the file is reopened."""
+        self._retentions = retentions
+        self._readers.reconfigure(retentions)
+
     # Requests
 
     def now(self) -> float:
@@ -167,7 +172,7 @@ class WorkerThreads:
         closed = (name for (name,) in writer.db.execute("SELECT name FROM channel WHERE ended OR deleted"))
         now, wall = writer.db.execute("SELECT now, wall FROM log").fetchone()
         self._time = LogTime(self._reactor.seconds, now, self._wall() - wall)
-        tail = Tail(totals.epoch, self._bounds.age, totals.head, totals.newest_loss, closed)
+        tail = Tail(totals.epoch, self._retentions.bounds.age, totals.head, totals.newest_loss, closed)
         return OpenedLog(totals, tail, reason, writer.revocations, writer.members)
 
     def _close(self, writer: Writer) -> None:
@@ -180,7 +185,7 @@ class WorkerThreads:
 
     def _reopen(self) -> Writer:
         self._directory.check_space()
-        return reopen_history(self._directory, self._bounds, self._fsync)
+        return reopen_history(self._directory, self._retentions, self._fsync)
 
     def _on_checkpoint_failed(self, reason: str) -> None:
         if reason != self._checkpoint_warning:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pushd.backends.sqlite.channel_record import ChannelRecord, Entry
 from pushd.backends.sqlite.errors import Damaged
+from pushd.backends.sqlite.expiry import ENTRY_COLUMNS, STEP_SIZE, Expiry
 from pushd.backends.sqlite.ledger import Ledger
 from pushd.backends.sqlite.member_rows import read_members, replace_members, write_members
 from pushd.backends.sqlite.revocation_rows import read_revocations, write_revocations
@@ -25,18 +26,17 @@ from pushd.backends.sqlite.writer_requests import (
     PublishRequest,
     Request,
     RequestResult,
+    RetentionRequest,
     RevokeRequest,
     TickRequest,
     UrlRequest,
 )
+from pushd.core.channel_rules import Retentions
 from pushd.core.errors import Refusal
-from pushd.core.history import Bounds
 from pushd.core.message import Draft, Message, transient
 from pushd.core.remembered_urls import MAX_URLS
 from pushd.core.timestamp import round_timestamp
 
-_STEP_SIZE = 256
-"""The most rows that one statement deletes, and pages that one vacuum frees: some milliseconds."""
 _CLOCK_SECONDS = 1.0
 """The change between wall clock and log time that is written to the file even if there is nothing to commit."""
 _MAX_STALE_ROWS = 10_000
@@ -68,11 +68,6 @@ class _Statement:
                 place += size
 
 
-_ENTRY_COLUMNS = (
-    "channel, seq, time, length(data), "
-    "length(content_type) + coalesce(length(event), 0) + coalesce(length(CAST(sender AS BLOB)), 0)"
-)
-"""The sender is cast, since the length of text ends at a NUL."""
 _INSERT = _Statement(f"INSERT INTO message ({MESSAGE_COLUMNS})", 13)
 _UPSERT = _Statement(
     f"INSERT INTO channel ({RECORD_COLUMNS})",
@@ -95,9 +90,10 @@ class Writer:
     :raises Damaged: when the content of the file is inconsistent.
     """
 
-    def __init__(self, db: sqlite3.Connection, bounds: Bounds) -> None:
+    def __init__(self, db: sqlite3.Connection, retentions: Retentions) -> None:
         self.db = db
-        self._bounds = bounds
+        self._retentions = retentions
+        self._bounds = retentions.bounds
         self._next_expiry = 0.0
         """Nothing expires earlier than this, in seconds of log time."""
         self._wall_offset = 0.0
@@ -111,6 +107,7 @@ class Writer:
         self._has_more_expired = False
         """Whether more messages have expired than this transaction removes."""
         self._ledger = self._load()
+        self._expiry = Expiry(db, self._ledger)
         self.revocations = read_revocations(db)
         """Those in the file when it was opened."""
         self.members = read_members(db)
@@ -154,6 +151,8 @@ class Writer:
         self.db.execute("BEGIN IMMEDIATE")
         self._inserted, self._has_more_expired = 0, False
         results = [self._execute(request) for request in requests]
+        if ledger.exceeds_bounds:
+            self._evict_excess()
         self._insert()
         # Twice as many rows are deleted as inserted, so that stale ones do not accumulate when there is never a pause.
         self._sweep(2 * self._inserted, ledger.stale if ledger.stale_rows > _MAX_STALE_ROWS else ledger.sweepable)
@@ -175,14 +174,14 @@ class Writer:
         )
         if spare:
             # Each step of this statement frees one page, and `execute` runs only the first step.
-            self.db.executescript(f"PRAGMA incremental_vacuum({min(_STEP_SIZE, spare)})")
+            self.db.executescript(f"PRAGMA incremental_vacuum({min(STEP_SIZE, spare)})")
             return
         self.db.execute("BEGIN IMMEDIATE")
         if self._now >= self._next_expiry:
             self._expire(self._now)
         else:
-            self._ledger.evict_excess(_STEP_SIZE)
-            self._sweep(_STEP_SIZE, self._ledger.stale)
+            self._evict_excess()
+            self._sweep(STEP_SIZE, self._ledger.stale)
         self._flush()
         self.db.execute("COMMIT")
 
@@ -220,6 +219,10 @@ class Writer:
         if isinstance(request, PublishRequest | PresenceRequest):
             time, now = round_timestamp(request.time), request.now
             return [self._accept(draft, time, now) for draft in request.drafts]
+        if isinstance(request, RetentionRequest):
+            self._retentions = request.retentions
+            self._ledger.reconfigure(request.retentions)
+            return None
         if isinstance(request, RevokeRequest):
             write_revocations(self.db, request.revocations, request.time)
             return None
@@ -236,6 +239,7 @@ class Writer:
         except Refusal as refusal:
             return refusal.without_traceback()
         due = now + (self._bounds.age if draft.ttl is None else min(draft.ttl, self._bounds.age))
+        due = min(due, self._ledger.aging.next_due)
         if due < self._next_expiry:
             self._next_expiry = due
         return message
@@ -274,7 +278,7 @@ class Writer:
     def _oldest_of(self, record: ChannelRecord, count: int) -> list[Entry]:
         self._insert()
         rows = self.db.execute(
-            f"SELECT {_ENTRY_COLUMNS} FROM message WHERE channel = ? AND seq > ? ORDER BY seq LIMIT ?",
+            f"SELECT {ENTRY_COLUMNS} FROM message WHERE channel = ? AND seq > ? ORDER BY seq LIMIT ?",
             (record.id, record.floor, count),
         ).fetchall()
         if not rows:
@@ -282,34 +286,16 @@ class Writer:
         return [record.entry(*row[1:]) for row in rows]
 
     def _expire(self, now: float) -> None:
-        """Remove expired messages, at most `_STEP_SIZE` of them."""
+        """Remove expired messages, at most `STEP_SIZE` of each kind."""
         self._insert()
-        newest = "(SELECT max(seq) FROM (SELECT seq, born FROM message ORDER BY seq LIMIT ?) WHERE born < ?)"
-        is_more = self._remove(
-            f"SELECT {_ENTRY_COLUMNS} FROM message WHERE seq <= {newest} ORDER BY seq",
-            (_STEP_SIZE, now - self._bounds.age),
-        ) or self._remove(
-            f"SELECT {_ENTRY_COLUMNS} FROM message WHERE deadline <= ? ORDER BY deadline, seq LIMIT ?",
-            (now, _STEP_SIZE),
-        )
-        self._has_more_expired = is_more
-        self._next_expiry = now if is_more else self._find_next_expiry()
+        self._has_more_expired = self._expiry.run(now)
+        self._next_expiry = now if self._has_more_expired else self._expiry.find_next()
 
-    def _remove(self, query: str, values: tuple[float, ...]) -> bool:
-        """Remove at most `_STEP_SIZE` messages; return whether there may be more."""
-        rows = self.db.execute(query, values).fetchall()
-        for channel, *rest in rows:
-            record = self._ledger.by_id.get(channel)
-            if record is None:
-                raise Damaged("a message belongs to no channel")
-            self._ledger.remove_message(record, record.entry(*rest), "expired")
-        self.db.executemany("DELETE FROM message WHERE seq = ?", [(row[1],) for row in rows])
-        return len(rows) == _STEP_SIZE
-
-    def _find_next_expiry(self) -> float:
-        deadline = self.db.execute("SELECT min(deadline) FROM message WHERE deadline IS NOT NULL").fetchone()[0]
-        oldest = self.db.execute("SELECT born FROM message ORDER BY seq LIMIT 1").fetchone()
-        return min(inf if deadline is None else deadline, oldest[0] + self._bounds.age if oldest else inf)
+    def _evict_excess(self) -> None:
+        """Evict at most `STEP_SIZE` messages of channels whose bounds were lowered, and apply other rules."""
+        if self._ledger.is_outdated:
+            self._next_expiry = 0.0
+        self._ledger.evict_excess(STEP_SIZE)
 
     def _sweep(self, count: int, records: dict[int, ChannelRecord]) -> None:
         """Delete at most `count` stale rows.
@@ -318,7 +304,7 @@ class Writer:
         """
         while count > 0 and records:
             record = next(iter(records.values()))
-            wanted = min(count, _STEP_SIZE, record.stale)
+            wanted = min(count, STEP_SIZE, record.stale)
             deleted = self.db.execute(
                 "DELETE FROM message WHERE seq IN "
                 "(SELECT seq FROM message WHERE channel = ? AND seq <= ? ORDER BY seq LIMIT ?)",
@@ -331,7 +317,7 @@ class Writer:
     def _excess_pages(self) -> int:
         """Return the number of free pages beyond the reserve: a quarter of the file, and at least a megabyte."""
         (empty,), (pages,) = (self.db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
-        return max(0, int(empty) - max(int(pages) // 4, _STEP_SIZE))
+        return max(0, int(empty) - max(int(pages) // 4, STEP_SIZE))
 
     def _load(self) -> Ledger:
         log = self.db.execute("SELECT epoch, seq, unknown, turned_back, peak, wall - now, now FROM log").fetchone()
@@ -342,6 +328,6 @@ class Writer:
         newest = self.db.execute("SELECT seq, time FROM message ORDER BY seq DESC LIMIT 1").fetchone() or (0, 0.0)
         if None in records or newest[0] > head:
             raise Damaged("the checksum of a channel does not match, or a message is newer than the head of the log")
-        ledger = Ledger(self._bounds, epoch, head, unknown, filter(None, records), self._oldest_of)
+        ledger = Ledger(self._retentions, epoch, head, unknown, filter(None, records), self._oldest_of)
         ledger.turned_back, ledger.peak, ledger.newest_time = turned_back, peak, newest[1]
         return ledger

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pushd.core.channel_rules import Retentions
 from pushd.core.errors import Refusal
 from pushd.core.message import Draft, Message
 from pushd.core.presence import Row
@@ -54,6 +55,14 @@ class UrlRequest(NamedTuple):
     now: float
 
 
+class RetentionRequest(NamedTuple):
+    """Apply other rules for channels. Its result is None."""
+
+    retentions: Retentions
+    time: float
+    now: float
+
+
 class PresenceRequest(NamedTuple):
     """Publish events of members, and store the members. Its result is that of a `PublishRequest`."""
 
@@ -67,7 +76,7 @@ class PresenceRequest(NamedTuple):
     now: float
 
 
-Request = PublishRequest | DeleteRequest | TickRequest | RevokeRequest | UrlRequest | PresenceRequest
+Request = PublishRequest | DeleteRequest | TickRequest | RevokeRequest | UrlRequest | RetentionRequest | PresenceRequest
 RequestResult = list[Message | Refusal] | int | None
 
 

@@ -1,6 +1,9 @@
 -- Takes messages into the log. A script has channels of one group only: those of presence events, or others.
 -- The script sets the bounds: messages and bytes of a channel, the age of all, the bytes and the number of all channels.
 local MESSAGES, BYTES, AGE, TOTAL, CHANNELS
+-- The retention of channels that have one of their own: messages, bytes and age, 0 for that of all.
+local retentions = {}
+local EVICTIONS = 5000
 
 local count = nil
 
@@ -21,7 +24,8 @@ local function take(ch)
     guard()
     count = count or (has_events(ch) and event_channels() or channels())
     if count >= CHANNELS and not forget_idle(ch) then return nil end
-    local new = { last = 0, at = 0, ended = 0, lost = unknown, lat = 0, why = 'unknown', n = 0, b = 0, gone = 0 }
+    local new = { last = 0, at = 0, ended = 0, lost = unknown, lat = 0, why = 'unknown', n = 0, b = 0, gone = 0,
+        age = r and r.age or 0 }
     if r then
         keep_old(r)
         new.old = r.old
@@ -40,12 +44,18 @@ local MS = str(ms)
 
 local function keep(ch, r, id, body, sizes, ttl)
     local data, size = sizes_of(sizes)
-    if MESSAGES == 0 or data > BYTES then
-        while r.n > 0 do lose_oldest(ch, 'evicted') end
+    local messages, bytes, age, left = MESSAGES, BYTES, 0, EVICTIONS
+    if retentions[ch] then messages, bytes, age = unpack(retentions[ch]) end
+    if r.age ~= age then set_age(ch, r, age) end
+    if messages == 0 or data > bytes then
+        while r.n > 0 and left > 0 do
+            lose_oldest(ch, 'evicted')
+            left = left - 1
+        end
         note_loss(r, seq, ms, 'evicted')
         return
     end
-    if ttl > 0 and ttl < AGE then
+    if ttl > 0 then
         redis.call('XADD', E .. 's:' .. ch, id, 't', MS, 'z', sizes, 'm', body, 'l', '1')
         redis.call('XADD', T, id, 'c', ch, 't', MS, 'z', sizes, 'l', '1')
         redis.call('ZADD', E .. 'ttl', ms + ttl, str(seq) .. ':' .. ch)
@@ -58,7 +68,11 @@ local function keep(ch, r, id, body, sizes, ttl)
     kept = kept + 1
     if has_events(ch) then event_cost = event_cost + size + BOOKKEEPING else cost = cost + size + BOOKKEEPING end
     r.n, r.b, r.used = r.n + 1, r.b + data, seq
-    while r.n > MESSAGES or r.b > BYTES do lose_oldest(ch, 'evicted') end
+    if age > 0 then redis.call('ZADD', E .. 'aging', 'NX', ms + age, ch) end
+    while (r.n > messages or r.b > bytes) and left > 0 do
+        lose_oldest(ch, 'evicted')
+        left = left - 1
+    end
 end
 
 -- `live`: what subscribers get instead of the body; empty for the same.

@@ -4,11 +4,14 @@
 --
 -- PREFIX log            hash: epoch, seq, run, n and b (messages and bytes kept), unknown, beyond, forgets; keys (bytes
 --                       of idempotency keys); walk (until when losses are journaled) and changes (how many were);
---                       events (bytes kept of presence events, which are not in b)
+--                       events (bytes kept of presence events, which are not in b); ages (whether a channel has had an
+--                       age of its own) and aged (up to where all rows that are left in the timeline are of such channels,
+--                       unless they are new)
 -- PREFIX EPOCH :t       stream: the timeline, for each kept message its channel (c), time (t), bytes of data and size (z),
 --                       and a mark where it has a time to live of its own (l)
 -- PREFIX EPOCH :s:CH    stream: the messages of a channel: t, z, the message (m), and l
--- PREFIX EPOCH :c:CH    hash: the record of a channel
+-- PREFIX EPOCH :c:CH    hash: the record of a channel; age only where it has one of its own, in milliseconds
+-- PREFIX EPOCH :aging    sorted set: the channels with an age of their own, by when their oldest message expires or earlier
 -- PREFIX EPOCH :names, :live, :idle, :gone, :lost, :ended, :ttl    sorted sets of channels; :ttl has messages
 -- PREFIX EPOCH :events:live, :events:idle    instead of :live and :idle for the channels of presence events
 --                       The empty name is always in :names and :lost: where it is missing, Redis has evicted the set
@@ -29,14 +32,15 @@ local function sizes_of(text)
 end
 
 local log = redis.call('HMGET', LOG, 'epoch', 'seq', 'n', 'b', 'unknown', 'beyond', 'forgets', 'run', 'ttl',
-    'walk', 'changes', 'guarded', 'keys', 'events')
+    'walk', 'changes', 'guarded', 'keys', 'events', 'ages', 'aged')
 local epoch, seq, kept, cost = log[1], num(log[2]), num(log[3]), num(log[4])
 local unknown, beyond, forgets, run, has_ttl = num(log[5]), num(log[6]), num(log[7]), log[8], log[9]
 local walk, changes, event_cost = num(log[10]), num(log[11]), num(log[14])
 local guarded, log_dirty = log[12], false
+local has_ages, aged = log[15], num(log[16])
 -- The timeline has a row for each kept message. Where it has none, Redis has evicted it: a new epoch begins.
 if not epoch or (kept > 0 and redis.call('XLEN', P .. epoch .. ':t') == 0) then
-    epoch, run, guarded, has_ttl = ARGV[2], ARGV[3], '1', false
+    epoch, run, guarded, has_ttl, has_ages, aged = ARGV[2], ARGV[3], '1', false, false, 0
     seq, kept, cost, unknown, beyond, forgets, walk, changes, log[13], event_cost = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
     redis.call('DEL', LOG)
     redis.call('HSET', LOG, 'epoch', epoch, 'seq', 0, 'run', run, 'guarded', guarded)
@@ -55,6 +59,11 @@ local function guard()
     for _, set in ipairs({ 'names', 'lost' }) do
         if redis.call('ZADD', E .. set, 'NX', 0, '') == 1 then unknown, log_dirty = seq, true end
     end
+end
+
+-- Has the timeline looked through from its start: rows that were left there have to go now.
+local function look_again()
+    if has_ages then aged, log_dirty = 0, true end
 end
 
 -- The channels of presence events have bounds of their own, so that they and others evict nothing of each other.
@@ -82,8 +91,9 @@ local function replacement(ch)
     redis.call('ZREM', live_of(ch), ch)
     redis.call('ZREM', E .. 'ended', ch)
     if is_known then redis.call('ZADD', idle_of(ch), seq, ch) end
+    look_again()
     return {
-        last = 0, at = ms, ended = 0, lost = seq, lat = ms, why = 'evicted', n = 0, b = 0, gone = is_known and 0 or 1,
+        last = 0, at = ms, ended = 0, lost = seq, lat = ms, why = 'evicted', n = 0, b = 0, gone = is_known and 0 or 1, age = 0,
         dirty = true, has_lost = true, old = { 0, 0, '' },
     }
 end
@@ -91,10 +101,11 @@ end
 local function record(ch)
     local r = records[ch]
     if r == nil then
-        local v = redis.call('HMGET', E .. 'c:' .. ch, 'last', 'at', 'ended', 'lost', 'lat', 'why', 'n', 'b', 'gone')
+        local v = redis.call('HMGET', E .. 'c:' .. ch, 'last', 'at', 'ended', 'lost', 'lat', 'why', 'n', 'b', 'gone',
+            'age')
         r = v[1] and {
             last = num(v[1]), at = num(v[2]), ended = num(v[3]), lost = num(v[4]), lat = num(v[5]), why = v[6],
-            n = num(v[7]), b = num(v[8]), gone = num(v[9]),
+            n = num(v[7]), b = num(v[8]), gone = num(v[9]), age = num(v[10]),
         } or replacement(ch)
         records[ch] = r
     end
@@ -125,6 +136,7 @@ local function drop_record(ch)
     redis.call('DEL', E .. 'c:' .. ch)
     redis.call('ZREM', E .. 'lost', ch)
     redis.call('ZREM', E .. 'ended', ch)
+    if has_ages then redis.call('ZREM', E .. 'aging', ch) end
     records[ch] = false
 end
 
@@ -156,6 +168,7 @@ local function save()
     if log_dirty then
         redis.call('HSET', LOG, 'seq', seq, 'n', kept, 'b', cost, 'unknown', unknown, 'beyond', beyond,
             'forgets', forgets, 'events', event_cost)
+        if has_ages then redis.call('HSET', LOG, 'aged', aged) end
     end
 end
 
@@ -203,6 +216,7 @@ local function lose_oldest(ch, why)
         r.n = 0
         note_loss(r, r.last, r.at, why)
         empty(ch, r)
+        look_again()
         return
     end
     local id, f = row[1], row[2]
@@ -239,20 +253,77 @@ local function checked(ch)
     return r
 end
 
+-- Gives a channel an age of its own, in milliseconds; with 0 that of all channels.
+local function set_age(ch, r, age)
+    r.age = age
+    if age > 0 then
+        if not has_ages then redis.call('HSET', LOG, 'ages', 1) end
+        has_ages = true
+        redis.call('HSET', E .. 'c:' .. ch, 'age', age)
+        redis.call('ZADD', E .. 'aging', 0, ch)
+    else
+        redis.call('HDEL', E .. 'c:' .. ch, 'age')
+        redis.call('ZREM', E .. 'aging', ch)
+        look_again()
+    end
+end
+
+-- Lets go of at most `most` messages of a channel that are too old for an age of its own; gives how many there were.
+local function expire_channel(ch, most)
+    local r = record(ch)
+    if not r or r.age == 0 or r.n == 0 then
+        redis.call('ZREM', E .. 'aging', ch)
+        return 0
+    end
+    local count, due = 0, ms
+    local rows = redis.call('XRANGE', E .. 's:' .. ch, '-', '+', 'COUNT', math.min(most, 100) + 1)
+    for _, row in ipairs(rows) do
+        local f = row[2]
+        if num(f[2]) >= ms - r.age or count >= most then
+            due = num(f[2]) + r.age
+            break
+        end
+        lose(row[1], { 'c', ch, 't', f[2], 'z', f[4], 'l', f[8] }, 'expired')
+        count = count + 1
+    end
+    if #rows == 0 then lose_oldest(ch, 'evicted') end
+    if r.n == 0 then
+        redis.call('ZREM', E .. 'aging', ch)
+    else
+        redis.call('ZADD', E .. 'aging', due, ch)
+    end
+    return count
+end
+
+-- Whether a row of the timeline is kept longer than the age of all channels.
+local function outlives(f)
+    local r = has_ages and record(f[2])
+    return r and r.age > 0 and r.n > 0 and num(f[4]) >= ms - r.age
+end
+
 -- Lets go of what is too old: at most about `most` messages, so that nobody waits. Gives whether that was all.
 local function expire(age, most)
-    local horizon, from = ms - age, '-'
-    local rows = redis.call('XRANGE', T, '-', '+', 'COUNT', 1)
+    local horizon, from = ms - age, aged > 0 and str(aged + 1) .. '-0' or '-'
+    local rows = redis.call('XRANGE', T, from, '+', 'COUNT', 1)
     while #rows > 0 and most > 0 do
         for _, row in ipairs(rows) do
             if num(row[2][4]) >= horizon then
                 rows = {}
                 break
             end
-            lose(row[1], row[2], 'expired')
+            if outlives(row[2]) then
+                aged, log_dirty = seq_of(row[1]), true
+            else
+                lose(row[1], row[2], 'expired')
+            end
             most, from = most - 1, str(seq_of(row[1]) + 1) .. '-0'
         end
         if #rows > 0 then rows = redis.call('XRANGE', T, from, '+', 'COUNT', 20) end
+    end
+    if has_ages then
+        for _, ch in ipairs(redis.call('ZRANGEBYSCORE', E .. 'aging', '-inf', '(' .. ms, 'LIMIT', 0, 20)) do
+            if most > 0 then most = most - 1 - expire_channel(ch, most) end
+        end
     end
     if not has_ttl then return most > 0 end
     local due = redis.call('ZRANGEBYSCORE', E .. 'ttl', '-inf', ms, 'LIMIT', 0, most > 0 and most or 1)

@@ -3,8 +3,10 @@
 -- how many-th time · 12 the run of Redis in which this was asked before, empty if never · 13 the time after which nobody
 -- waits for the answer · 14 key under which a repeat gets the first answer · 15 MessagePack, seven values for each
 -- message: channel, body, bytes of data and size as one text, time to live, kind (0, 1 an end, 2 only the mark of an end, 3
--- ephemeral), how many hear it at that node, the body to publish in place of the one to keep, empty where it is the same · 16 a digest of the body that was sent with the key · 17 the
--- epoch in which this was asked before.
+-- ephemeral), how many hear it at that node, the body to publish in place of the one to keep, empty where it is the same ·
+-- 16 a digest of the body that was sent with the key · 17 the epoch in which this was asked before · 18 MessagePack, four
+-- values for each channel with a retention of its own: its name, messages, bytes and age, 0 for that of all channels; empty
+-- where there is none.
 -- Gives status, epoch, and for each message its sequence (-1: too many channels), that of the one before it, its time
 -- and how many were told to hear it.
 MESSAGES, BYTES, AGE, TOTAL, CHANNELS = num(ARGV[5]), num(ARGV[6]), num(ARGV[7]), num(ARGV[8]), num(ARGV[9])
@@ -62,6 +64,11 @@ local function pass_on(ch, body, number, live)
     local head = table.concat({ 'e', epoch, str(seq), MS, number }, ' ')
     redis.call('PUBLISH', F .. 'f:' .. ch, head .. '\n' .. (live == '' and body or live))
     return seq, 0
+end
+
+if (ARGV[18] or '') ~= '' then
+    local own = cmsgpack.unpack(ARGV[18])
+    for i = 1, #own, 4 do retentions[own[i]] = { own[i + 1], own[i + 2], own[i + 3] } end
 end
 
 expire(AGE, 100)
