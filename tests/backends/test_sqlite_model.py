@@ -24,8 +24,8 @@ from tests.backends.threaded_clock import ThreadedClock
 from tests.build import Log, cost
 
 ALL = 1 << 30
-CHANNELS = ["a", "b", "c/1", "c/2"]
-TOPICS = [*CHANNELS, "*", "**", "c/*", "*/1", "c/**", "silent"]
+CHANNELS = ["a", "b", "c/1", "c/2", "$presence/a", "$presence/b"]
+TOPICS = [*CHANNELS, "*", "**", "c/*", "*/1", "c/**", "$presence/*", "silent"]
 Step = tuple[object, ...]
 
 BOUNDS = st.builds(
@@ -35,7 +35,15 @@ BOUNDS = st.builds(
     age=st.sampled_from([4.0, 10.0]),
     total_bytes=st.sampled_from([100, 4, 2, 1]).map(lambda messages: messages * cost(b"x" * 20)),
     channels=st.sampled_from([2, 3, 9, 1]),
-    events=st.none(),
+    events=st.builds(
+        Bounds,
+        messages=st.sampled_from([2, 1]),
+        bytes=st.sampled_from([200]),
+        age=st.sampled_from([2.0]),
+        total_bytes=st.sampled_from([4, 1]).map(lambda messages: messages * cost(b"x" * 20)),
+        channels=st.sampled_from([2, 1]),
+        events=st.none(),
+    ),
 )
 RULES = st.builds(
     lambda one, other: ChannelRules([ChannelRule("b", messages=1, age=one), ChannelRule("c/*", age=other)]),
