@@ -271,3 +271,10 @@ def compare(limits: tuple[int, int, int], bounds: Bounds, rules: ChannelRules, s
             backends.run(steps)
         finally:
             backends.stop()
+
+
+def test_loss_that_was_found_before_its_channel_was_forgotten_is_unknown() -> None:
+    bounds = Bounds(messages=0, channels=1)
+    steps: list[Step] = [("publish", [draft(channel, b"x")]) for channel in ("a", "c/1")]
+    steps += [("query", ["c/*"], EVERYTHING, 1), ("publish", [draft("a", b"x")])]
+    compare((10_000, 1000, 64), bounds, NO_RULES, steps)
