@@ -50,13 +50,13 @@ from pushd.core.grant import UNLIMITED
 from pushd.core.message import Draft, main_reason
 from pushd.core.names import Scope, is_reply
 from pushd.core.open_requests import AskerLeft
-from pushd.core.presence import AsMember
 from pushd.core.replay import StartPosition
-from pushd.core.subscriber import Subscriber, SubscriberClosed
+from pushd.core.subscriber import Subscriber
 from pushd.hub.authorization import check_credential
 from pushd.hub.credentials import check_same_subject
 from pushd.hub.publishing import Receipt
 from pushd.hub.session_queue import SessionContext, SessionQueue, T
+from pushd.hub.subscriber_roles import subscribe_with_roles
 
 _HISTORY_BYTES = 4 << 20
 """The most bytes of one reply with messages of the history: the default history of a channel."""
@@ -154,36 +154,22 @@ class Session(SessionQueue[T]):
 
     async def _subscribe(self, command: Subscribe, answer: Callable[[Reply], None]) -> None:
         subscriber, topics, hub = self._subscriber, command.topics, self._context.hub
-        if command.responder:
-            hub.requests.check_responder(subscriber.peer, topics)
-            if not subscriber.wire.has_reply_to:
-                raise BadCommand("responder=1 needs FORMAT json, in which messages have reply_to")
+        if command.responder and not subscriber.wire.has_reply_to:
+            hub.requests.check_responder(subscriber.peer, topics)  # what is not granted is refused first
+            raise BadCommand("responder=1 needs FORMAT json, in which messages have reply_to")
         policy = subscriber.policy, subscriber.has_policy
-        hub.presence.check(subscriber.peer, topics, command.member)
         if command.slow is not None:
             subscriber.choose_policy(command.slow)
         try:
-            opening = await hub.subscribe(subscriber, topics, command.since)
-            await self._enter(topics, command.member)
+            opening = await subscribe_with_roles(
+                hub, subscriber, topics, command.since, command.member, responder=command.responder
+            )
         except Refusal:
             subscriber.policy, subscriber.has_policy = policy
             raise
-        if command.responder:
-            hub.requests.add_responder(subscriber)
         gap = main_reason(opening.gaps) if subscriber.wire.data_only and opening.gaps else None
         answer(Subscribed(topics, gap, opening.cursor, subscriber.peer.id, command.begin))
         await self.replay(opening)
-
-    async def _enter(self, topics: Sequence[str], member: AsMember | None) -> None:
-        """Enter the channels among the topics of a new subscription, which is ended when that fails."""
-        hub, subscriber = self._context.hub, self._subscriber
-        try:
-            await hub.presence.enter_topics(subscriber, topics, member)
-        except Refusal:
-            hub.unsubscribe(subscriber, topics)
-            raise
-        if subscriber.is_closed:
-            raise SubscriberClosed(subscriber.closed_for)
 
     async def _request(self, command: SendRequest, answer: Callable[[Reply], None]) -> None:
         """Publish a request. It is answered when its reply arrives; other commands are executed meanwhile.
