@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -194,7 +194,7 @@ class RedisPresence:
         reason, is_final = ("timeout", False) if end is None else (end.reason, end.is_final)
 
         def on_failure(failure: Failure) -> int:
-            failure.trap(Refusal)
+            failure.trap(Refusal, CancelledError)
             self._unsent[key] = end
             return 0
 
