@@ -1,0 +1,137 @@
+"""Every event of an acknowledged publish reaches a receiver that fails, while the daemon is killed at any moment."""
+
+import base64
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from tests.daemon.real import eventually
+from tests.system.durable import NO_EVICTION, DurableDaemon
+from tests.system.fork_server import ForkServer
+from tests.system.test_durable_kill import LONGEST, HttpPublisher, LinePublisher, fork_server
+
+__all__ = ["fork_server"]
+pytestmark = pytest.mark.system
+
+SECRET = f"whsec_{base64.b64encode(os.urandom(32)).decode()}"
+
+
+class Receiver:
+    """A receiver that confirms most batches, refuses some, and closes without a response or in the middle of one."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.failing = 0.3
+        """The share of requests that fail."""
+        self.confirmed: list[dict[str, Any]] = []
+        self.batches: dict[str, bytes] = {}
+        """The bodies by `webhook-id`."""
+        self.problems: list[str] = []
+        self._lock = threading.Lock()
+        self.under_way = 0
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                receiver.receive(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def receive(self, request: BaseHTTPRequestHandler) -> None:
+        """Answer a request."""
+        body = request.rfile.read(int(request.headers["Content-Length"]))
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        events = Webhook(SECRET).verify(body, headers)["events"]
+        with self._lock:
+            if self.batches.setdefault(headers["webhook-id"], body) != body:
+                self.problems.append("one webhook-id, two bodies")
+            if not 1 <= len(events) <= 100:
+                self.problems.append(f"{len(events)} events in a batch")
+            outcome = self.chance.random()
+            if outcome >= self.failing:
+                self.confirmed += events
+        if outcome < self.failing / 3:
+            return  # closes without a response
+        if outcome < self.failing:
+            request.wfile.write(b"HTTP/1.0 500 X\r\n\r\n" if outcome < self.failing / 2 else b"HTTP/1.0 20")
+            return
+        request.wfile.write(b"HTTP/1.0 204 X\r\n\r\n")
+
+    def close(self) -> None:
+        """Stop."""
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver."""
+    receiver = Receiver(random.Random(7))
+    yield receiver
+    receiver.close()
+
+
+def configure(folder: Path, port: int, *events: str) -> Path:
+    """Write a configuration with a hook; return the file."""
+    (folder / "hook.secret").write_text(SECRET)
+    file = folder / "pushd.toml"
+    file.write_text(
+        f'[hook.app]\nurl = "http://127.0.0.1:{port}/"\nevents = {json.dumps(events)}\n'
+        f'secret_files = ["{folder / "hook.secret"}"]\n'
+    )
+    return file
+
+
+@pytest.mark.parametrize("rounds", [4, pytest.param(40, marks=pytest.mark.slow)])
+def test_every_acknowledged_publish_is_reported(
+    tmp_path: Path, fork_server: ForkServer, receiver: Receiver, rounds: int
+) -> None:
+    chance = random.Random(11)
+    file = configure(tmp_path, receiver.server.server_port, "publish")
+    options = (*NO_EVICTION, "--config", str(file))
+    acknowledged: list[tuple[str, str, str]] = []
+    for number in range(rounds):
+        daemon = DurableDaemon(tmp_path, *options, fork_server=fork_server)
+        first = number * 1_000_000
+        publishers = [
+            LinePublisher("lines", first, daemon.tcp_port, 20),
+            HttpPublisher("batch", first, daemon.http_port, 5),
+        ]
+        for publisher in publishers:
+            publisher.start()
+        time.sleep(chance.uniform(0.05, 2 * LONGEST))
+        daemon.kill()
+        for publisher in publishers:
+            publisher.join(10)
+            assert not publisher.is_alive()
+            acknowledged += publisher.acknowledged
+    daemon = DurableDaemon(tmp_path, *options, fork_server=fork_server)
+    try:
+        receiver.failing = 0.05
+        ids = {id for id, _, _ in acknowledged}
+        assert eventually(lambda: ids <= {event["message"]["id"] for event in list(receiver.confirmed)}, 60.0)
+        assert eventually(lambda: daemon.request("GET", "/hooks/app").json()["backlog"] == 0, 10.0)
+        daemon.assert_healthy()
+    finally:
+        daemon.stop()
+    assert len(acknowledged) > 20 * rounds
+    assert receiver.problems == []
+    once = {event["id"]: event for event in receiver.confirmed}
+    assert len({event["message"]["id"] for event in once.values()}) == len(once), "ids are stable"
+    by_channel: dict[str, list[int]] = {}
+    for event in once.values():
+        by_channel.setdefault(event["channel"], []).append(int(event["message"]["id"].partition("-")[2]))
+    assert all(seqs == sorted(seqs) for seqs in by_channel.values()), "in order per channel"
