@@ -10,9 +10,9 @@ from pushd.hooks.endpoint import EventType, HookEndpoint
 from pushd.hooks.event_queue import EventQueue
 from pushd.hooks.events import event
 from pushd.hooks.observer import HookObserver
-from pushd.hooks.receiver import Send
 from pushd.hooks.selection import HookSelection
 from pushd.hooks.sender import HookSender, SenderState, SenderTools
+from pushd.net.outgoing_requests import Send
 
 
 def _send_nothing(url: str) -> Send:

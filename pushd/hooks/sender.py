@@ -17,8 +17,8 @@ from pushd.hooks.endpoint import HookEndpoint
 from pushd.hooks.events import sent_events
 from pushd.hooks.lease import SenderLease
 from pushd.hooks.observer import HookObserver
-from pushd.hooks.receiver import Send, signed_request
-from pushd.net.outgoing_requests import RequestFailed
+from pushd.hooks.receiver import signed_request
+from pushd.net.outgoing_requests import RequestFailed, Send
 
 MAX_EVENTS: Final = 100
 """The most events in a request."""

@@ -1,6 +1,6 @@
 """Outgoing HTTP requests: bounded in time and size, without redirects, compression and cookies."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from treq.client import HTTPClient
@@ -8,12 +8,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import HTTPConnectionPool, ResponseDone
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from pushd.net.address_rules import CheckingReactor, problem_of
+
+CONNECT_SECONDS = 5.0
+"""How long a connection may take to open."""
 MAX_BYTES = 1 << 16
 """The most bytes of the body of a response."""
 
@@ -46,6 +50,29 @@ class OutgoingRequest(NamedTuple):
     """Seconds in which the whole response must arrive."""
     is_notice: bool = False
     """Whether the response only confirms the request: each status from 200 to 299 does, and its body is not used."""
+
+
+Send = Callable[[OutgoingRequest], Awaitable[bytes]]
+"""Sends a request; returns the body of the response, or raises `RequestFailed`."""
+
+
+def checked_sending(reactor: Any, pool: HTTPConnectionPool, problem: Callable[[str], str] = problem_of) -> Send:
+    """Return what sends requests to addresses that are allowed only.
+
+    :param problem: returns why nothing is sent to an address; empty if something is.
+    """
+    checking = CheckingReactor(reactor, problem)
+    agent = Agent(checking, connectTimeout=CONNECT_SECONDS, pool=pool)
+
+    async def send(request: OutgoingRequest) -> bytes:
+        try:
+            return await send_request(agent, request, reactor)
+        except RequestFailed:
+            if checking.refused:
+                raise RequestFailed(checking.refused, "address") from None
+            raise
+
+    return send
 
 
 async def send_request(agent: IAgent, request: OutgoingRequest, reactor: Any) -> bytes:

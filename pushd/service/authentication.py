@@ -33,15 +33,13 @@ from pushd.core.revocations import Revocation, Revocations
 from pushd.hub.hub import Hub
 from pushd.hub.revocations import DEFAULT_LIFETIME, RevocationControl
 from pushd.metrics import Counters
-from pushd.net.outgoing_requests import send_request
+from pushd.net.outgoing_requests import CONNECT_SECONDS, checked_sending
 from pushd.net.unix_clock import UnixClock
 
 _NAMED: Final = 10
 """The most static tokens that are named in one log line."""
 _SETBACK_SECONDS: Final = 10.0
 """How far the clock may be set back before the health of the daemon reports it: as far as the leeway of tokens."""
-_CONNECT_SECONDS: Final = 5.0
-"""How long a connection to an issuer may take to open."""
 
 
 class Credentials(NamedTuple):
@@ -84,8 +82,7 @@ def check_credentials(settings: AuthSettings) -> None:
 def make_callback(reactor: Any, counters: Counters) -> Callback:
     """Return the callback, which asks nothing until it is configured."""
     pool = make_pool(reactor)
-    agent = Agent(reactor, connectTimeout=_CONNECT_SECONDS, pool=pool)
-    tools = CallbackTools(lambda request: send_request(agent, request, reactor), reactor, time.time, counters)
+    tools = CallbackTools(checked_sending(reactor, pool), reactor, time.time, counters)
     return Callback(tools, pool)
 
 
@@ -112,7 +109,7 @@ class AuthenticationService(MultiService):
         self._unix_time = unix_time = unix_time or UnixClock()
         self.authenticator = Authenticator((), unix_time, FULL)
         self.jwt = JwtVerifier((), unix_time)
-        self._jwks = JwksSources(Agent(reactor, connectTimeout=_CONNECT_SECONDS), reactor, self._on_withdrawn)
+        self._jwks = JwksSources(Agent(reactor, connectTimeout=CONNECT_SECONDS), reactor, self._on_withdrawn)
         self._jwks.setServiceParent(self)
         self.callback = make_callback(reactor, counters or Counters())
         self.callback.setServiceParent(self)
