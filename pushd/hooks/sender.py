@@ -118,7 +118,11 @@ class HookSender:
     # The right to send
 
     def _on_granted(self) -> None:
-        self._schedule(0)
+        if self.retry_at is None:
+            self._schedule(0)
+        else:  # the pause that the receiver has asked for is not over
+            self.state = SenderState.RETRYING
+            self._schedule(max(0.0, self.retry_at - self._tools.unix_time()))
 
     def _on_lost(self) -> None:
         self.state = SenderState.STANDBY
@@ -128,7 +132,7 @@ class HookSender:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._through, self.retry_at = 0, None
+        self._through = 0
         if self._turn is not None:
             self._turn.cancel()
 
@@ -227,7 +231,7 @@ class HookSender:
         return seconds
 
     def _disable(self) -> None:
-        self.state = SenderState.DISABLED
+        self.state, self.retry_at = SenderState.DISABLED, None
         self._lease.stop()
         self.log.error(
             "Hook {name} is disabled: its receiver has the status 410; events are kept until a reload or "
