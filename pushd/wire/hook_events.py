@@ -19,6 +19,13 @@ def publish_event(hook: str, id: str, channel: str, time: float, content: Messag
     return encode({"id": f"{id}-{hook}", "type": "publish", "channel": channel, "time": time, "message": message})
 
 
+def message_tail(draft: Draft) -> bytes:
+    """Return the JSON of a message after its time, for a backend that makes the event where the message is stored."""
+    fields = draft.channel, 0.0, draft.data, draft.content_type, draft.encoding, draft.event, draft.end, draft.sender
+    head = b'{"id":"-0","prev":null,"channel":%b,"time":0.0' % encode(draft.channel)
+    return encode_message(Message("", 0, None, *fields)).removeprefix(head)
+
+
 def dead_letter_draft(hook: str, reason: str, event: bytes) -> Draft:
     """Return the message of an event that its hook did not receive: ``{"reason","event"}``."""
     return Draft(DEAD + hook, encode({"reason": reason, "event": msgspec.Raw(event)}), JSON, "json")

@@ -154,7 +154,7 @@ async def test_a_channel_that_is_dropped_during_the_walk_is_still_told(
 
     async def change() -> None:
         publishing = one.backend._publisher
-        publishing._bounds = [*publishing._bounds[:-1], b"1"]  # channels
+        publishing.bounds = [*publishing.bounds[:-1], b"1"]  # channels
         await publish(one, "new")
 
     calls = between(one, change, at=3)

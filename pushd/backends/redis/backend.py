@@ -11,7 +11,6 @@ from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
 from pushd.backends.interface import Audience, BackendEvents, ClosedElsewhere, PublishResult, Usage
-from pushd.backends.no_outbox import NoOutbox
 from pushd.backends.redis.address import Address
 from pushd.backends.redis.audiences import AudienceQueries
 from pushd.backends.redis.command_runner import CommandRunner
@@ -23,6 +22,7 @@ from pushd.backends.redis.leases import LEASE_SECONDS, NodeLease
 from pushd.backends.redis.limited_log import LimitedLog
 from pushd.backends.redis.link import Link, NotUsable
 from pushd.backends.redis.locator import Locator, log_in
+from pushd.backends.redis.outbox import RedisOutbox
 from pushd.backends.redis.presence import RedisPresence
 from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
 from pushd.backends.redis.publisher import NotSent, Publisher
@@ -140,7 +140,8 @@ class RedisBackend:
         self._requests = RedisRequests(self._commands, self._node, reactor)
         self._node_usage = NodeUsage(self._commands, self._lease, reactor, lambda: self._events.restore_usage())
         self._lease.add(self._node_usage)
-        self.hooks = NoOutbox("hooks are not available with this backend yet")
+        self.hooks = RedisOutbox(self._commands, self._publisher, self._node, reactor)
+        self._publisher.hooks = self.hooks
         self.presence = RedisPresence(self._commands, self._lease, bounds, reactor)
         self._lease.add(self.presence)
         self._pages = DeferredSemaphore(_PAGES)
@@ -176,6 +177,7 @@ class RedisBackend:
         self._publisher.stop()
         self._subscriptions.stop()
         await self.presence.stop()
+        await self.hooks.stop()
         await self._lease.stop()
         await self._feed_link.stop()
         await self._commands.link.stop()
@@ -189,7 +191,7 @@ class RedisBackend:
             sum(self._events.local_audience(draft.channel).transports.values()) if key else 0 for draft in drafts
         ]
         try:
-            return await self._publisher.publish(drafts, audiences, key)
+            return await self._publisher.publish(drafts, audiences, key, self.hooks.hooks_of(drafts))
         except NotSent as refusal:
             if self._options.is_local_when_away and self._feed.position is not None:
                 return [self._publish_locally(draft, refusal) for draft in drafts]

@@ -61,10 +61,10 @@ def encode_draft(draft: Draft, subscribers: int) -> tuple[object, ...]:
     size += len((draft.sender or "").encode())
     ttl = _FOREVER if draft.ttl is None else max(round(draft.ttl * 1000), 1)
     kind = (0 if draft.keep else EPHEMERAL) if not draft.end else END if draft.data else MARK
-    return (draft.channel, _as_text(body), f"{len(draft.data)} {size}", ttl, kind, subscribers, _as_text(live))
+    return (draft.channel, as_text(body), f"{len(draft.data)} {size}", ttl, kind, subscribers, as_text(live))
 
 
-def _as_text(data: bytes) -> msgspec.Raw:
+def as_text(data: bytes) -> msgspec.Raw:
     """Encode bytes as MessagePack text: the parser in Redis, older than 2013, has no type for bytes."""
     return msgspec.Raw(b"\xdb" + len(data).to_bytes(4, "big") + data)
 

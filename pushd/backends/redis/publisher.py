@@ -6,14 +6,15 @@ in another run of Redis or another epoch, which may have lost the message and th
 """
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from txredisapi import ConnectionError as LostConnection
 
+from pushd.backends.hook_outbox import PublishHook
 from pushd.backends.interface import Duplicate, PublishResult
 from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.encoding import accepted, encode_draft
@@ -23,6 +24,7 @@ from pushd.core.channel_rules import Retentions
 from pushd.core.errors import IdempotencyMismatch, OutcomeUnknown, Refusal, TooManyChannels, Unavailable
 from pushd.core.idempotency import MISMATCH, IdempotencyKey
 from pushd.core.message import Draft
+from pushd.core.names import DEAD
 
 _CALLS: Final = 8
 """The most calls in progress; more would only wait in Redis. The script remembers 64 replies of a node."""
@@ -42,14 +44,34 @@ class NotSent(Unavailable):
     """Redis has not received the message, so it may be delivered locally or refused."""
 
 
+Hooks = Sequence[Sequence[PublishHook]]
+"""The hooks with an event of each message."""
+
+
+class HookPacker(Protocol):
+    """Packs the hooks of messages for the script; see `pushd.backends.redis.outbox`."""
+
+    def pack(self, messages: Sequence[tuple[Draft, Sequence[PublishHook]]]) -> tuple[bytes, list[str]]:
+        """Return the hooks of the messages of a call, for the script, and their names; empty if there are none."""
+
+    def on_added(self, hooks: Iterable[str]) -> None:
+        """Called when events were added."""
+
+
 class _PendingPublish:
     """Messages that are published together."""
 
-    __slots__ = ("answer", "bytes", "drafts", "key", "subscribers", "until")
+    __slots__ = ("answer", "bytes", "drafts", "hooks", "key", "subscribers", "until")
 
     def __init__(
-        self, drafts: Sequence[Draft], subscribers: Sequence[int], key: IdempotencyKey | None, until: float
+        self,
+        drafts: Sequence[Draft],
+        subscribers: Sequence[int],
+        key: IdempotencyKey | None,
+        until: float,
+        hooks: Hooks | None,
     ) -> None:
+        self.hooks = hooks
         self.drafts = drafts
         self.subscribers = subscribers
         self.key = key
@@ -97,7 +119,10 @@ class Publisher:
         """The retention of channels, also of messages that are sent from now on."""
         self._channels = bounds.channels
         limits = (bounds.messages, bounds.bytes, round(bounds.age * 1000), bounds.total_bytes, bounds.channels)
-        self._bounds = [str(limit).encode() for limit in limits]
+        self.bounds = [str(limit).encode() for limit in limits]
+        """The bounds of channels, for scripts."""
+        self.hooks: HookPacker | None = None
+        """Packs the hooks with events of publishes; None if there is no outbox."""
         self._clock = clock
         self._patience = patience
         self._waiting: deque[_PendingPublish] = deque()
@@ -109,11 +134,16 @@ class Publisher:
         self._timer: Any = None
 
     async def publish(
-        self, drafts: Sequence[Draft], subscribers: Sequence[int], key: IdempotencyKey | None
+        self,
+        drafts: Sequence[Draft],
+        subscribers: Sequence[int],
+        key: IdempotencyKey | None,
+        hooks: Hooks | None = None,
     ) -> list[PublishResult]:
         """Publish messages in their order; return the result of each.
 
         :param subscribers: the number of subscribers of each at this node.
+        :param hooks: the hooks with an event of each; None if there are none.
         :raises NotSent: when Redis is unavailable.
         :raises Unavailable: when it did not reply in time, or accepts no writes.
         """
@@ -121,7 +151,7 @@ class Publisher:
             return []
         if self._commands.is_unavailable:
             raise NotSent(str(self._commands.unavailable()))
-        pending = _PendingPublish(drafts, subscribers, key, self._clock.seconds() + self._patience)
+        pending = _PendingPublish(drafts, subscribers, key, self._clock.seconds() + self._patience, hooks)
         if self._waiting_bytes + pending.bytes > _WAITING_BYTES and self._waiting_bytes:
             raise NotSent("too many bytes are waiting for Redis; try again in a moment")
         self._waiting.append(pending)
@@ -198,7 +228,9 @@ class Publisher:
             for value in encode_draft(draft, subscribers)
         ]
         text, digest = call.publishes[0].key or IdempotencyKey("", b"")
-        own = own_retentions(self.retentions, [each.channel for pending in call.publishes for each in pending.drafts])
+        channels = [each.channel for pending in call.publishes for each in pending.drafts]
+        hooks, names = self._pack_hooks(call)
+        own = own_retentions(self.retentions, [*channels, *[DEAD + name for name in names]])
         arguments = (
             self._node,
             call.number,
@@ -209,9 +241,10 @@ class Publisher:
             digest,
             call.epoch,
             own,
+            hooks,
         )
         try:
-            raw = await self._commands.call_over(protocol, PUBLISH, *self._bounds, *arguments)
+            raw = await self._commands.call_over(protocol, PUBLISH, *self.bounds, *arguments)
         except LostConnection:
             if not call.is_wanted:
                 self._calls.pop(call.number, None)
@@ -228,7 +261,17 @@ class Publisher:
             case "lost":
                 self._settle(call, OutcomeUnknown("Redis restarted or lost its data; this may have been published"))
             case _:
+                if names and self.hooks is not None:
+                    self.hooks.on_added(names)
                 self._answer(call, epoch, values, again=status == "again")
+
+    def _pack_hooks(self, call: _Call) -> tuple[bytes, list[str]]:
+        if self.hooks is None or all(pending.hooks is None for pending in call.publishes):
+            return b"", []
+        messages: list[tuple[Draft, Sequence[PublishHook]]] = []
+        for pending in call.publishes:
+            messages += zip(pending.drafts, pending.hooks or [()] * len(pending.drafts), strict=True)
+        return self.hooks.pack(messages)
 
     # Replies
 

@@ -27,7 +27,8 @@ def _script(name: str, *before: str) -> Script:
     return compose(name, (_FOLDER / f"{name}.lua").read_bytes(), *before)
 
 
-PUBLISH = _script("publish", "append")
+PUBLISH = _script("publish", "append", "hooks")
+HOOK = _script("hook", "append", "hooks")
 OPEN = _script("open", "topics")
 LAST = _script("last", "topics")
 PAGE = _script("page", "topics")
@@ -55,5 +56,5 @@ URL = _script("url")
 RETAIN = _script("retain")
 ALL = (
     *(PUBLISH, OPEN, LAST, PAGE, LOSSES, MISSED, FETCH, LINK, JOIN, BEAT, LEASE, RELEASE, FORGET, LOOK),
-    *(REVOKE, UNREVOKE, KICK, URL, USAGE, DROP_USAGE, RATES, PRESENCE, SWEEP, DROP_PRESENCE, WHO, RETAIN),
+    *(REVOKE, UNREVOKE, KICK, URL, USAGE, DROP_USAGE, RATES, PRESENCE, SWEEP, DROP_PRESENCE, WHO, RETAIN, HOOK),
 )

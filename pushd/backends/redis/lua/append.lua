@@ -1,11 +1,18 @@
--- Takes messages into the log. A script has channels of one group only: those of presence events, or others.
--- The script sets the bounds: messages and bytes of a channel, the age of all, the bytes and the number of all channels.
+-- Takes messages into the log. Beside dead letters a script has channels of one group only: those of presence events, or
+-- others. The script sets the bounds: messages and bytes of a channel, the age of all, the bytes and the number of all channels.
 local MESSAGES, BYTES, AGE, TOTAL, CHANNELS
 -- The retention of channels that have one of their own: messages, bytes and age, 0 for that of all.
 local retentions = {}
 local EVICTIONS = 5000
+local DEAD_TOTAL, DEAD_CHANNELS = 67108864, 1000
 
-local count = nil
+-- Sets retentions, as of publish.lua.
+local function set_retentions(packed)
+    local own = packed ~= '' and cmsgpack.unpack(packed) or {}
+    for i = 1, #own, 4 do retentions[own[i]] = { own[i + 1], own[i + 2], own[i + 3] } end
+end
+
+local counts = {}
 
 local function forget_idle(ch)
     local oldest = redis.call('ZPOPMIN', idle_of(ch))[1]
@@ -14,7 +21,7 @@ local function forget_idle(ch)
     if r and r.lost > unknown then unknown = r.lost end
     redis.call('ZREM', E .. 'names', oldest)
     drop_record(oldest)
-    count = count - 1
+    counts[group_of(ch)] = counts[group_of(ch)] - 1
     return true
 end
 
@@ -22,8 +29,9 @@ local function take(ch)
     local r = record(ch)
     if r and r.gone == 0 then return r end
     guard()
-    count = count or (has_events(ch) and event_channels() or channels())
-    if count >= CHANNELS and not forget_idle(ch) then return nil end
+    local group = group_of(ch)
+    counts[group] = counts[group] or (group == '' and channels() or channels_of(group))
+    if counts[group] >= (group == 'dead:' and DEAD_CHANNELS or CHANNELS) and not forget_idle(ch) then return nil end
     local new = { last = 0, at = 0, ended = 0, lost = unknown, lat = 0, why = 'unknown', n = 0, b = 0, gone = 0,
         age = r and r.age or 0 }
     if r then
@@ -36,7 +44,7 @@ local function take(ch)
     new.old = new.old or { 0, 0, '' }
     records[ch] = new
     redis.call('ZADD', E .. 'names', 0, ch)
-    count = count + 1
+    counts[group] = counts[group] + 1
     return new
 end
 
@@ -66,7 +74,7 @@ local function keep(ch, r, id, body, sizes, ttl)
         redis.call('XADD', T, id, 'c', ch, 't', MS, 'z', sizes)
     end
     kept = kept + 1
-    if has_events(ch) then event_cost = event_cost + size + BOOKKEEPING else cost = cost + size + BOOKKEEPING end
+    add_cost(ch, size + BOOKKEEPING)
     r.n, r.b, r.used = r.n + 1, r.b + data, seq
     if age > 0 then redis.call('ZADD', E .. 'aging', 'NX', ms + age, ch) end
     while (r.n > messages or r.b > bytes) and left > 0 do
@@ -100,16 +108,14 @@ local function accept(ch, body, sizes, ttl, kind, live)
     elseif was_idle then
         redis.call('ZADD', idle_of(ch), seq, ch)
     end
-    local effort, is_event = 2000, has_events(ch)
-    if (is_event and event_cost or cost) > TOTAL then save() end
-    while (is_event and event_cost or cost) > TOTAL and effort > 0 do
+    local effort, total = 2000, group_of(ch) == 'dead:' and DEAD_TOTAL or TOTAL
+    if cost_of(ch) > total then save() end
+    while cost_of(ch) > total and effort > 0 do
         local oldest = redis.call('ZRANGE', live_of(ch), 0, 0)[1]
         if oldest then
             lose_oldest(oldest, 'evicted')
-        elseif is_event then
-            event_cost = 0
         else
-            cost = 0
+            add_cost(ch, -cost_of(ch))
         end
         effort = effort - 1
     end

@@ -9,7 +9,7 @@ if known then
     -- The deletion has a sequence of its own, by which older cursors are told from newer ones.
     seq, forgets, log_dirty = seq + 1, forgets + 1, true
     r.gone, r.ended = seq, 0
-    for _, set in ipairs({ 'names', 'live', 'idle', 'ended' }) do redis.call('ZREM', E .. set, ch) end
+    for _, set in ipairs({ E .. 'names', live_of(ch), idle_of(ch), E .. 'ended' }) do redis.call('ZREM', set, ch) end
     redis.call('ZADD', E .. 'gone', forgets, ch)
     if redis.call('ZCARD', E .. 'gone') > num(ARGV[6]) then
         local oldest = redis.call('ZPOPMIN', E .. 'gone')[1]

@@ -4,7 +4,7 @@
 --
 -- PREFIX log            hash: epoch, seq, run, n and b (messages and bytes kept), unknown, beyond, forgets; keys (bytes
 --                       of idempotency keys); walk (until when losses are journaled) and changes (how many were);
---                       events (bytes kept of presence events, which are not in b); ages (whether a channel has had an
+--                       events and dead (bytes kept of presence events and of dead letters, which are not in b); ages (whether a channel has had an
 --                       age of its own) and aged (up to where all rows that are left in the timeline are of such channels,
 --                       unless they are new)
 -- PREFIX EPOCH :t       stream: the timeline, for each kept message its channel (c), time (t), bytes of data and size (z),
@@ -13,7 +13,8 @@
 -- PREFIX EPOCH :c:CH    hash: the record of a channel; age only where it has one of its own, in milliseconds
 -- PREFIX EPOCH :aging    sorted set: the channels with an age of their own, by when their oldest message expires or earlier
 -- PREFIX EPOCH :names, :live, :idle, :gone, :lost, :ended, :ttl    sorted sets of channels; :ttl has messages
--- PREFIX EPOCH :events:live, :events:idle    instead of :live and :idle for the channels of presence events
+-- PREFIX EPOCH :events:live, :events:idle, :dead:live, :dead:idle    instead of :live and :idle for the channels of
+--                       presence events and of dead letters
 --                       The empty name is always in :names and :lost: where it is missing, Redis has evicted the set
 -- PREFIX EPOCH :changes stream: the journal of losses, for each its channel and what that had lost before: see losses.lua
 -- PREFIX EPOCH :keys   sorted set: the idempotency keys by their time, each with its bytes
@@ -32,16 +33,16 @@ local function sizes_of(text)
 end
 
 local log = redis.call('HMGET', LOG, 'epoch', 'seq', 'n', 'b', 'unknown', 'beyond', 'forgets', 'run', 'ttl',
-    'walk', 'changes', 'guarded', 'keys', 'events', 'ages', 'aged')
+    'walk', 'changes', 'guarded', 'keys', 'events', 'ages', 'aged', 'dead')
 local epoch, seq, kept, cost = log[1], num(log[2]), num(log[3]), num(log[4])
 local unknown, beyond, forgets, run, has_ttl = num(log[5]), num(log[6]), num(log[7]), log[8], log[9]
-local walk, changes, event_cost = num(log[10]), num(log[11]), num(log[14])
+local walk, changes, event_cost, dead_cost = num(log[10]), num(log[11]), num(log[14]), num(log[17])
 local guarded, log_dirty = log[12], false
 local has_ages, aged = log[15], num(log[16])
 -- The timeline has a row for each kept message. Where it has none, Redis has evicted it: a new epoch begins.
 if not epoch or (kept > 0 and redis.call('XLEN', P .. epoch .. ':t') == 0) then
     epoch, run, guarded, has_ttl, has_ages, aged = ARGV[2], ARGV[3], '1', false, false, 0
-    seq, kept, cost, unknown, beyond, forgets, walk, changes, log[13], event_cost = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+    seq, kept, cost, unknown, beyond, forgets, walk, changes, log[13], event_cost, dead_cost = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
     redis.call('DEL', LOG)
     redis.call('HSET', LOG, 'epoch', epoch, 'seq', 0, 'run', run, 'guarded', guarded)
     redis.call('ZADD', P .. epoch .. ':names', 0, '')
@@ -66,16 +67,33 @@ local function look_again()
     if has_ages then aged, log_dirty = 0, true end
 end
 
--- The channels of presence events have bounds of their own, so that they and others evict nothing of each other.
-local PRESENCE = '$presence/'
-local function has_events(ch) return string.sub(ch, 1, #PRESENCE) == PRESENCE end
-local function live_of(ch) return has_events(ch) and E .. 'events:live' or E .. 'live' end
-local function idle_of(ch) return has_events(ch) and E .. 'events:idle' or E .. 'idle' end
-local function event_channels()
-    return redis.call('ZCARD', E .. 'events:live') + redis.call('ZCARD', E .. 'events:idle')
+-- The channels of presence events, and those of dead letters, have bounds of their own, so that they and others evict
+-- nothing of each other.
+local PRESENCE, DEAD = '$presence/', '$hooks/dead/'
+local function group_of(ch)
+    if string.byte(ch) ~= 36 then return '' end
+    if string.sub(ch, 1, #PRESENCE) == PRESENCE then return 'events:' end
+    return string.sub(ch, 1, #DEAD) == DEAD and 'dead:' or ''
+end
+local function live_of(ch) return E .. group_of(ch) .. 'live' end
+local function idle_of(ch) return E .. group_of(ch) .. 'idle' end
+local function add_cost(ch, more)
+    local group = group_of(ch)
+    if group == 'events:' then event_cost = event_cost + more
+    elseif group == 'dead:' then dead_cost = dead_cost + more
+    else cost = cost + more end
+end
+local function cost_of(ch)
+    local group = group_of(ch)
+    return group == '' and cost or group == 'events:' and event_cost or dead_cost
+end
+local function channels_of(group)
+    return redis.call('ZCARD', E .. group .. 'live') + redis.call('ZCARD', E .. group .. 'idle')
 end
 
-local function channels() return redis.call('ZCARD', E .. 'names') - (guarded and 1 or 0) - event_channels() end
+local function channels()
+    return redis.call('ZCARD', E .. 'names') - (guarded and 1 or 0) - channels_of('events:') - channels_of('dead:')
+end
 
 -- Records are read once and written back by `save`. Beside what is in Redis they hold, of a channel that loses its oldest
 -- messages, the rows that go next and the ids that are to be deleted: so a batch of messages needs few calls.
@@ -167,7 +185,7 @@ local function save()
     deleted = {}
     if log_dirty then
         redis.call('HSET', LOG, 'seq', seq, 'n', kept, 'b', cost, 'unknown', unknown, 'beyond', beyond,
-            'forgets', forgets, 'events', event_cost)
+            'forgets', forgets, 'events', event_cost, 'dead', dead_cost)
         if has_ages then redis.call('HSET', LOG, 'aged', aged) end
     end
 end
@@ -191,7 +209,7 @@ end
 local function discount(ch, sizes)
     local data, size = sizes_of(sizes)
     kept, log_dirty = kept - 1, true
-    if has_events(ch) then event_cost = event_cost - size - BOOKKEEPING else cost = cost - size - BOOKKEEPING end
+    add_cost(ch, -size - BOOKKEEPING)
     return data
 end
 

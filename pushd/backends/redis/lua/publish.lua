@@ -6,7 +6,8 @@
 -- ephemeral), how many hear it at that node, the body to publish in place of the one to keep, empty where it is the same ·
 -- 16 a digest of the body that was sent with the key · 17 the epoch in which this was asked before · 18 MessagePack, four
 -- values for each channel with a retention of its own: its name, messages, bytes and age, 0 for that of all channels; empty
--- where there is none.
+-- where there is none · 19 MessagePack, for each hook with events of these messages its name, events and bytes at most,
+-- and for each message its place and the JSON after its time, empty for an event without content; empty where no hook has.
 -- Gives status, epoch, and for each message its sequence (-1: too many channels), that of the one before it, its time
 -- and how many were told to hear it.
 MESSAGES, BYTES, AGE, TOTAL, CHANNELS = num(ARGV[5]), num(ARGV[6]), num(ARGV[7]), num(ARGV[8]), num(ARGV[9])
@@ -66,10 +67,7 @@ local function pass_on(ch, body, number, live)
     return seq, 0
 end
 
-if (ARGV[18] or '') ~= '' then
-    local own = cmsgpack.unpack(ARGV[18])
-    for i = 1, #own, 4 do retentions[own[i]] = { own[i + 1], own[i + 2], own[i + 3] } end
-end
+set_retentions(ARGV[18] or '')
 
 expire(AGE, 100)
 local told, given = {}, cmsgpack.unpack(ARGV[15])
@@ -82,6 +80,16 @@ for i = 1, #given, 7 do
     end
     local n = #told
     told[n + 1], told[n + 2], told[n + 3], told[n + 4] = s, prev, ms, given[i + 5]
+end
+if (ARGV[19] or '') ~= '' then
+    for _, each in ipairs(cmsgpack.unpack(ARGV[19])) do
+        for i = 1, #each[4], 2 do
+            local at, ch = each[4][i] * 4 - 3, given[each[4][i] * 7 - 6]
+            if told[at] > 0 then publish_event(each[1], ch, told[at], told[at + 1], each[4][i + 1]) end
+        end
+        trim_hook(each[1], each[2], each[3])
+    end
+    save_hooks()
 end
 save()
 redis.call('HSET', ANSWERS, ARGV[11], cmsgpack.pack({ 'ok', epoch, told }))
