@@ -222,6 +222,7 @@ class Writer:
         if isinstance(request, RetentionRequest):
             self._retentions = request.retentions
             self._ledger.reconfigure(request.retentions)
+            self._evict_excess()  # before a later request of this transaction expires messages by the former rules
             return None
         if isinstance(request, RevokeRequest):
             write_revocations(self.db, request.revocations, request.time)
