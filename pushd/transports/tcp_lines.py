@@ -21,7 +21,8 @@ from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
-from pushd.hub.session import Session, SessionContext
+from pushd.hub.session import Session
+from pushd.hub.session_queue import SessionContext
 from pushd.metrics import Counters
 from pushd.net.addresses import host_of
 from pushd.net.admission import Admission, Slot, network_of

@@ -30,7 +30,8 @@ from pushd.http.query import (
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
-from pushd.hub.session import Session, SessionContext
+from pushd.hub.session import Session
+from pushd.hub.session_queue import SessionContext
 from pushd.net.admission import Slot
 from pushd.net.fan_out import direct_handle
 from pushd.net.keepalive import Deadlines, Wheel
