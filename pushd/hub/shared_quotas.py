@@ -1,4 +1,4 @@
-"""Quotas over all nodes: what peers with a quota have is reported to the other nodes, and what they want is claimed.
+"""Quotas over all nodes: what peers with a quota have is reported to the other nodes, and more is claimed first.
 
 A subject or an address is shared from the first claim of a peer with a quota until it has nothing at this node. All
 reports go through one loop with one call in progress, so they arrive in order, and whatever accumulates meanwhile goes
@@ -168,7 +168,7 @@ class SharedQuotas:
         await reported
 
     def stop(self) -> None:
-        """Report nothing any more; claims are granted."""
+        """Stop reporting; claims are granted from now on."""
         self._is_stopped = True
         self._cancel_retry()
         for call in (self._repeating, self._starting):
