@@ -88,9 +88,10 @@ class SharedQuotas:
     def claim_connection(self, subscriber: Subscriber) -> None:
         """Claim a new connection, which is counted at this node; close it if it exceeds the quota over all nodes."""
         peer = subscriber.peer
-        key, quota = peer.quota_key, peer.grant.quota
-        if not self._backend.has_nodes or quota.connections is None:
+        quota = peer.grant.quota
+        if quota.connections is None or not self._backend.has_nodes:
             return
+        key = peer.quota_key
         self._pending[key] = self._pending.get(key, 0) + 1
         opening = self._opening[peer] = Deferred()
 
