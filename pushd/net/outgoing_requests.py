@@ -138,7 +138,7 @@ class _QuietEndpoint:
 class _UncompressedAgent:
     """An agent that does not accept compressed responses: a few bytes of one may become many megabytes.
 
-    treq adds ``Accept-Encoding`` itself, and decompresses each response that has a ``Content-Encoding`` it knows.
+    treq adds ``Accept-Encoding`` itself, and decompresses each response with a ``Content-Encoding`` that it supports.
     """
 
     def __init__(self, agent: IAgent) -> None:
