@@ -88,12 +88,15 @@ class ChannelTable:
         return self.get(name) or self._deleted.get(name)
 
     def active(self) -> list[Channel]:
-        """Return all channels with messages."""
-        return [*self.users.active.values(), *self.events.active.values(), *self.dead.active.values()]
+        """Return all channels with messages, in any order."""
+        # An `OrderedDict` looks up each key as it goes along its own order, which takes a hundred times as long.
+        groups = self.users, self.events, self.dead
+        return [channel for group in groups for channel in dict.values(group.active)]
 
     def names(self) -> list[str]:
-        """Return the names of all channels, without those that were deleted."""
-        return [name for group in (self.users, self.events, self.dead) for name in (*group.active, *group.idle)]
+        """Return the names of all channels, without those that were deleted, in any order."""
+        groups = self.users, self.events, self.dead
+        return [name for group in groups for part in (group.active, group.idle) for name in dict.keys(part)]
 
     def deleted_at(self, name: str) -> int:
         """Return the sequence of the deletion of a channel; 0 if it was not deleted, or was created again."""

@@ -4,11 +4,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import (
+    Agent,
+    HTTPConnectionPool,
+    RequestTransmissionFailed,
+    ResponseDone,
+    ResponseNeverReceived,
+)
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
@@ -78,6 +84,10 @@ def checked_sending(reactor: Any, pool: HTTPConnectionPool, problem: Callable[[s
 async def send_request(agent: IAgent, request: OutgoingRequest, reactor: Any) -> bytes:
     """Return the body of the response, which must have the status 200, or confirm a notice.
 
+    If the server closes the connection before any part of a response, the request is sent once more, whatever its
+    method: servers close idle connections, perhaps just when the next request is sent. Notices are repeated by their
+    sender.
+
     :raises RequestFailed: when there is none in time, or it is too large.
     """
     sending = Deferred.fromCoroutine(_send(HTTPClient(_UncompressedAgent(agent)), request))
@@ -92,9 +102,18 @@ async def send_request(agent: IAgent, request: OutgoingRequest, reactor: Any) ->
 async def _send(client: HTTPClient, request: OutgoingRequest) -> bytes:
     headers = Headers({name: [value] for name, value in request.headers.items()})
     headers.setRawHeaders("User-Agent", ["pushd"])
-    response = await client.request(
-        request.method, request.url, data=request.body, headers=headers, allow_redirects=False, unbuffered=True
-    )
+
+    def send() -> Any:
+        return client.request(
+            request.method, request.url, data=request.body, headers=headers, allow_redirects=False, unbuffered=True
+        )
+
+    try:
+        response = await send()
+    except (RequestTransmissionFailed, ResponseNeverReceived) as error:
+        if request.is_notice or _is_cancelled(error):
+            raise
+        response = await send()
     fault = _fault(response, is_notice=request.is_notice)
     reader = _BodyReader()
     response.deliverBody(reader)
@@ -102,6 +121,10 @@ async def _send(client: HTTPClient, request: OutgoingRequest) -> bytes:
         reader.close()
         raise fault
     return await reader.done
+
+
+def _is_cancelled(error: Exception) -> bool:
+    return any(reason.check(CancelledError) for reason in getattr(error, "reasons", []))
 
 
 def _raise_timeout(_: object, seconds: float) -> NoReturn:
@@ -156,7 +179,7 @@ class _QuietEndpoint:
 class _UncompressedAgent:
     """An agent that does not accept compressed responses: a few bytes of one may become many megabytes.
 
-    treq adds ``Accept-Encoding`` itself, and decompresses each response that has a ``Content-Encoding`` it knows.
+    treq adds ``Accept-Encoding`` itself, and decompresses each response with a ``Content-Encoding`` that it supports.
     """
 
     def __init__(self, agent: IAgent) -> None:

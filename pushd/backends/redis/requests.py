@@ -208,7 +208,7 @@ class RedisRequests:
         return (f"{head}\n{body}" if body else head).encode()
 
     def _run(self, work: Coroutine[Any, Any, object]) -> None:
-        """Run something that nobody waits for: the other node does not wait for long either."""
+        """Run something in the background. A refusal is ignored, since the other node has a timeout."""
         Deferred.fromCoroutine(work).addErrback(self._on_failure)
 
     def _on_failure(self, failure: Failure) -> None:
