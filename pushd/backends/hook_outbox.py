@@ -90,6 +90,12 @@ class PublishHooks(Protocol):
     def hooks_of(self, channel: str) -> Sequence[PublishHook]:
         """Return the hooks for a channel. The result is cached by channel; it is empty for most."""
 
+    def of_members(self) -> Sequence[str]:
+        """Return the names of the hooks with events of members, of any channel.
+
+        A backend whose scripts cannot match channels adds all of these events; the sender leaves out the others.
+        """
+
 
 class HookOutbox(Protocol):
     """The outbox of all hooks. All methods are called in the reactor thread."""

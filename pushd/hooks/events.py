@@ -60,7 +60,7 @@ def sent_events(endpoint: HookEndpoint, queued: QueuedEvent) -> list[bytes]:
     if not queued.channel.startswith(PRESENCE):
         return [queued.body]
     published, channel = _decode(queued.body), queued.channel.removeprefix(PRESENCE)
-    changes = [change for change in _changes(published.message.data) if change[0] in endpoint.events]
+    changes = [change for change in _changes(published.message.data) if endpoint.wants(change[0], channel)]
     return [
         encode(
             {"id": f"{published.id}-{number}", "type": kind, "channel": channel, "time": published.time}
@@ -71,7 +71,12 @@ def sent_events(endpoint: HookEndpoint, queued: QueuedEvent) -> list[bytes]:
     ]
 
 
-def _changes(presence: _Presence) -> list[tuple[str, _Member]]:
-    if presence.action == "diff":
-        return [*(("leave", each) for each in presence.leave), *(("enter", each) for each in presence.enter)]
-    return [(presence.action, _Member(presence.id, presence.reason))]
+def _changes(presence: _Presence) -> list[tuple[EventType, _Member]]:
+    member = _Member(presence.id, presence.reason)
+    match presence.action:
+        case "enter":
+            return [("enter", member)]
+        case "leave":
+            return [("leave", member)]
+    left: list[tuple[EventType, _Member]] = [("leave", each) for each in presence.leave]
+    return [*left, *(("enter", each) for each in presence.enter)]

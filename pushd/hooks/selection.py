@@ -43,6 +43,11 @@ class HookSelection:
             hooks = self._cached[channel] = self._find(channel)
         return hooks
 
+    def of_members(self) -> Sequence[str]:
+        """Return the names of the hooks with events of members, of any channel."""
+        hooks = (*self._by_event.get("enter", ()), *self._by_event.get("leave", ()))
+        return list(dict.fromkeys(each.name for each in hooks))
+
     def _find(self, channel: str) -> Sequence[PublishHook]:
         if channel.startswith(PRESENCE):
             members = channel.removeprefix(PRESENCE)

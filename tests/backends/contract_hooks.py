@@ -11,6 +11,7 @@ from pushd.core.channel_rules import DEAD_RULE
 from pushd.core.errors import TooManyChannels
 from pushd.core.message import BINARY, Message, draft
 from pushd.core.names import matches
+from pushd.core.presence import EndLease, Renew
 from tests.backends.backend_harness import ALL, BackendHarness, ids
 
 Start = Callable[..., Awaitable[BackendHarness]]
@@ -26,6 +27,12 @@ class HooksByPattern:
     def hooks_of(self, channel: str) -> Sequence[PublishHook]:
         """See `PublishHooks`."""
         return [hook for pattern, hooks in self._hooks.items() if matches(pattern, channel) for hook in hooks]
+
+    def of_members(self) -> Sequence[str]:
+        """See `PublishHooks`."""
+        return [
+            hook.name for pattern, hooks in self._hooks.items() if pattern.startswith("$presence/") for hook in hooks
+        ]
 
 
 class Outbox:
@@ -165,6 +172,20 @@ class HooksContract:
         (refused,) = await harness.publish_all(draft("b", b"x"))
         assert isinstance(refused, TooManyChannels)
         assert [event["message"]["id"] for event in await box.words()] == [message.id]
+
+    async def test_events_of_members_are_those_of_their_channel(self, start: Start) -> None:
+        harness = await start()
+        box = Outbox(harness.backend.hooks).configure({"$presence/**": [FULL], "a": [SIMPLE]})
+        await harness.backend.presence.apply([Renew("a", "alice", 60.0, b'{"x":1}')])
+        await harness.backend.presence.apply([EndLease("a", "alice")])
+        events = await box.queued("full")
+        assert [event.channel for event in events] == ["$presence/a"] * 2
+        bodies = [json.loads(event.body) for event in events]
+        facts = [(body["message"]["data"]["action"], body["message"]["data"]["id"]) for body in bodies]
+        assert facts == [("enter", "alice"), ("leave", "alice")]
+        assert [body["id"] for body in bodies] == [f"{id}-full" for id in ids(await harness.stored("$presence/a"))]
+        assert await box.words() == []
+        assert "full" in box.added
 
     async def test_hooks_of_publishes_change_with_the_configuration(self, start: Start) -> None:
         harness = await start()

@@ -142,7 +142,7 @@ class RedisBackend:
         self._lease.add(self._node_usage)
         self.hooks = RedisOutbox(self._commands, self._publisher, self._node, reactor)
         self._publisher.hooks = self.hooks
-        self.presence = RedisPresence(self._commands, self._lease, bounds, reactor)
+        self.presence = RedisPresence(self._commands, self._lease, bounds, reactor, self.hooks)
         self._lease.add(self.presence)
         self._pages = DeferredSemaphore(_PAGES)
         self._events: BackendEvents

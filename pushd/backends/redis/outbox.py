@@ -126,6 +126,17 @@ class RedisOutbox:
         found = [hooks.hooks_of(draft.channel) if draft.keep and draft.channel[0] != "$" else () for draft in drafts]
         return found if any(found) else None
 
+    def of_members(self) -> tuple[Sequence[tuple[str, int, int]], bytes]:
+        """Return the hooks with events of members, each with its bounds, and the retention of their dead letters."""
+        names = self.publish_hooks.of_members() if self.publish_hooks else ()
+        own = own_retentions(self._publisher.retentions, [DEAD + name for name in names])
+        return [(name, *self._limits(name)) for name in names], own
+
+    def on_members_changed(self) -> None:
+        """Called when members were changed by this node."""
+        if self.publish_hooks is not None:
+            self.on_added(self.publish_hooks.of_members())
+
     def on_added(self, hooks: Iterable[str]) -> None:
         """Called when this node has added events."""
         for hook in hooks:

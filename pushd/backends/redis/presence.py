@@ -20,7 +20,9 @@ from txredisapi import RedisError
 from pushd.backends.local_presence import GRACE, MAX_MEMBERS
 from pushd.backends.presence import MemberList, PresenceUsage
 from pushd.backends.redis.command_runner import CommandRunner
+from pushd.backends.redis.encoding import as_text
 from pushd.backends.redis.leases import NodeLease
+from pushd.backends.redis.outbox import RedisOutbox
 from pushd.backends.redis.scripts import DROP_PRESENCE, PRESENCE, SWEEP, WHO, Script
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Refusal, TooManyMembers, Unavailable, UnknownMember
@@ -66,7 +68,15 @@ class RedisPresence:
     kind = "presence"
     drop: Script = DROP_PRESENCE
 
-    def __init__(self, commands: CommandRunner, lease: NodeLease, bounds: Bounds, clock: Any) -> None:
+    def __init__(
+        self,
+        commands: CommandRunner,
+        lease: NodeLease,
+        bounds: Bounds,
+        clock: Any,
+        hooks: RedisOutbox,
+    ) -> None:
+        self._hooks = hooks
         self._commands = commands
         self._lease = lease
         self._bounds = bounds
@@ -233,6 +243,7 @@ class RedisPresence:
                 await self._commands.call(PRESENCE, self._lease.owner, self._words(), _encode(changes))
             )
             if not isinstance(replies, bool):
+                self._hooks.on_members_changed()
                 return replies if isinstance(replies, list) else ()
             await self._lease.renew()
         raise Unavailable("Redis has ended the lease of this node")
@@ -267,7 +278,9 @@ class RedisPresence:
         ttl = round(events.age * 1000) if events.age < bounds.age else 0
         grace = round(self._grace * 1000)
         age = round(bounds.age * 1000)
-        return _encode((events.messages, events.bytes, age, events.total_bytes, events.channels, ttl, grace))
+        limits = events.messages, events.bytes, age, events.total_bytes, events.channels, ttl, grace
+        hooks, dead = self._hooks.of_members()
+        return _encode((*limits, hooks, as_text(dead)))
 
 
 def _text(meta: bytes | None) -> str:

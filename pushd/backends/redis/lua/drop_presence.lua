@@ -11,6 +11,7 @@ for _, key in ipairs(redis.call('SPOP', OF .. owner, num(ARGV[6]))) do
         if next(m[HOLDERS]) then store(ch, id, m) else settle(ch, id, m, 'timeout') end
     end
 end
+save_members_hooks()
 save()
 if redis.call('EXISTS', OF .. owner) == 1 then return 1 end
 forget_owner('presence', owner)

@@ -1,6 +1,7 @@
 -- The members of channels, by the rules of `core/presence_state.py`, on the clock of Redis. A key CH LF ID names a member.
 -- PREFIX presence            hash: members (how many there are), and bounds, MessagePack: of the events messages, bytes, age
---                            of all messages, bytes and channels of all events, time to live; and the grace
+--                            of all messages, bytes and channels of all events, time to live; the grace; hooks with events
+--                            of members, each with its name and bounds; and the retention of their dead letters
 -- PREFIX presence:in:CH      hash: by id, MessagePack of since, meta, when the lease ends, when it was renewed, lag, when the
 --                            grace ends, the reason of the lost connection, and connections by owner; see leases.lua
 -- PREFIX presence:ids:CH     sorted set: the ids, for pages
@@ -16,6 +17,8 @@ local SECOND, WAIT = P .. 'presence:second:', P .. 'presence:wait:'
 local MOST_EVENTS, MOST_IN_DIFF, MOST_SENT, SEEN_MS, MOST_SEEN = 20, 200, 2000, 86400000, 100000
 local SINCE, META, LEASE_END, LAST, LAG, GRACE_END, REASON, HOLDERS = 1, 2, 3, 4, 5, 6, 7, 8
 local TTL, GRACE = 0, 15000
+-- The hooks with events of members: the name of each, and the most events and bytes of its backlog.
+local HOOKED, is_hooked = {}, false
 
 -- Sets the bounds; of a script that is called without, those of the last one that had some.
 local function set_bounds(packed)
@@ -26,6 +29,8 @@ local function set_bounds(packed)
     end
     local b = packed and cmsgpack.unpack(packed) or { 1000, 4194304, 86400000, 67108864, 100000, 3600000, 15000 }
     MESSAGES, BYTES, AGE, TOTAL, CHANNELS, TTL, GRACE = b[1], b[2], b[3], b[4], b[5], b[6], b[7]
+    HOOKED = b[8] or {}
+    set_retentions(b[9] or '')
 end
 
 local function load(ch, id)
@@ -59,8 +64,20 @@ local function send(ch, action, data)
     local name, kind, event = PRESENCE .. ch, 'application/json', 'presence.' .. action
     local body = table.concat({ string.char(150), string_of(name), binary_of(data), string_of(kind), string_of('json'),
         string_of(event), string.char(194) })
-    accept(name, body, str(#data) .. ' ' .. str(#data + #name + #kind + #event), TTL, 0, '')
+    local s, prev = accept(name, body, str(#data) .. ' ' .. str(#data + #name + #kind + #event), TTL, 0, '')
     redis.call('HINCRBY', STATE, 'sent:' .. action, 1)
+    if s <= 0 then return end
+    for _, hook in ipairs(HOOKED) do
+        publish_event(hook[1], name, s, prev, ',"event":"' .. event .. '","data":' .. data .. '}')
+        is_hooked = true
+    end
+end
+
+-- Enforces the bounds of hooks, and writes back what has changed. To be called before `save`.
+local function save_members_hooks()
+    if not is_hooked then return end
+    for _, hook in ipairs(HOOKED) do trim_hook(hook[1], hook[2], hook[3]) end
+    save_hooks()
 end
 
 local function item(id, since, count, meta, reason)

@@ -33,5 +33,6 @@ for i, c in ipairs(given) do
         if next(m[HOLDERS]) then store(ch, id, m) else settle(ch, id, m, 'client') end
     end
 end
+save_members_hooks()
 save()
 return cmsgpack.pack(told)

@@ -4,6 +4,7 @@
 set_bounds(ARGV[5])
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', str(ms), 'LIMIT', 0, num(ARGV[6]))) do come_due(key) end
 forget_seen()
+save_members_hooks()
 save()
 local sent = {}
 for i, action in ipairs({ 'enter', 'update', 'leave', 'diff' }) do
