@@ -1,7 +1,7 @@
 """Heartbeats of clients: who is online, by the clock of the daemon."""
 
 from pushd.core.errors import BadParameter
-from pushd.core.presence import check_member_id
+from pushd.core.presence import NO_CLIENT_TIME, check_member_id
 from pushd.http.answers import json_answer
 from pushd.http.query import name_in_path, parameter
 from pushd.http.request import Request
@@ -27,7 +27,7 @@ class HeartbeatResource(HttpResource):
         id = check_member_id(name_in_path(request))
         sent = parameter(request, b"ts")
         if sent is not None and not (sent.isascii() and sent.isdigit() and len(sent) <= _MAX_DIGITS):
-            raise BadParameter("ts must be the time of the client in unix milliseconds")
+            raise BadParameter(NO_CLIENT_TIME)
         seen = await self._presence.heartbeat(request.peer, id, None if sent is None else int(sent))
         return json_answer(request, seen_facts(id, seen))
 

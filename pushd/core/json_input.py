@@ -8,8 +8,9 @@ import msgspec
 from pushd.core.errors import BadJson
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_UNSAFE_KEY = re.compile(r" `(?!\w{1,40}`).*`", re.DOTALL)
-"""A key quoted in an error of the decoder that is not a short word, and is therefore not repeated to the client."""
+_UNSAFE_KEY = re.compile(r"(?<=unknown field) `(?!\w{1,40}`(?: - at `\$[\w.\[\]]*`)?$).*`", re.DOTALL)
+"""A key of the client in an error of the decoder that is not a short word, and is therefore not repeated to it. What
+else is quoted there, types and paths of fields, is from the declaration of the type."""
 _LONE_SURROGATE = re.compile(
     rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?!u[dD][89a-fA-F]).)*+\\u[dD]",
     re.DOTALL,

@@ -263,7 +263,9 @@ class LogReader:
         gaps = []
         for topic, loss in zip(topics, losses, strict=True):
             lost, reason = (loss.seq, loss.reason) if loss.seq > after.seq else (after.seq, "")
-            if channels.forgotten > lost and (is_pattern(topic) or channels.get_any(topic) is None):
+            # A loss that was found before its channel was forgotten is unknown, too.
+            is_newer = channels.forgotten > after.seq and channels.forgotten >= lost
+            if is_newer and (is_pattern(topic) or channels.get_any(topic) is None):
                 lost, reason = channels.forgotten, "unknown"
             if reason:
                 gaps.append(Gap(topic, str(after), self._id(lost), reason))

@@ -15,6 +15,9 @@ from pushd.core.names import check_channel, is_pattern
 
 MAX_META_BYTES: Final = 1024
 """The most bytes of the JSON that describes a member."""
+NO_CLIENT_TIME: Final = "ts must be the time of the client in unix milliseconds"
+"""The refusal of anything else, over HTTP and WebSockets."""
+_MAX_CLIENT_TIME: Final = 10**15 - 1
 NO_META: Final = b"null"
 """The description of a member that has none."""
 
@@ -170,6 +173,16 @@ def check_member_id(id: str) -> str:
     if "/" in id or id[0] == "$":
         raise BadMember("id of a member must not contain / or begin with $")
     return id
+
+
+def check_client_time(sent: int | None) -> int | None:
+    """Return the time of a client, in unix milliseconds, if it is one of at most 15 digits.
+
+    :raises BadParameter: when it is not.
+    """
+    if sent is not None and not 0 <= sent <= _MAX_CLIENT_TIME:
+        raise BadParameter(NO_CLIENT_TIME)
+    return sent
 
 
 def as_member(presence: str | None, presence_id: str | None) -> AsMember | None:

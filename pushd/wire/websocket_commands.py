@@ -39,7 +39,7 @@ from pushd.core.json_input import decode
 from pushd.core.names import check_channel, parse_topics
 from pushd.core.open_requests import DEFAULT_SECONDS, check_timeout
 from pushd.core.outbox import parse_policy
-from pushd.core.presence import as_member, check_member_id, check_meta
+from pushd.core.presence import as_member, check_client_time, check_member_id, check_meta
 from pushd.wire.json_messages import data_fields, encode, refusal_object
 from pushd.wire.line_commands import CommandLimits
 from pushd.wire.presence import page_facts
@@ -228,7 +228,7 @@ def _command(decoded: object, limits: CommandLimits) -> Command:
         case _Members(channel, after, limit):
             return _list_members(channel, after, limit)
         case _Heartbeat(id, sent):
-            return SendHeartbeat(check_member_id(id), sent)
+            return SendHeartbeat(check_member_id(id), check_client_time(sent))
         case _Request(timeout=timeout):
             message = check_request(to_draft(decoded, limits.data, limits.event))
             return SendRequest(message, check_timeout(timeout))

@@ -121,7 +121,7 @@ def test_intact_messages_of_a_truncated_file_are_recovered(filled, log_lines, sh
     filled.start()
     stored = filled.stored()
     assert all(map(is_intact, stored))
-    assert share * 120 < len(stored) < 600  # the first pages are those of the tables
+    assert share * 80 < len(stored) < 600  # the first pages are those of the tables
     assert damaged_copies(filled)
     assert any("is damaged" in line for line in log_lines)
     filled.publish("new")

@@ -28,6 +28,7 @@ BOUNDS = st.builds(
     age=st.sampled_from([3.0, 10.0]),
     total_bytes=st.sampled_from([100, 4, 2, 1]).map(lambda messages: messages * cost(b"x" * 20)),
     channels=st.sampled_from([1, 2, 3, 9]),
+    events=st.none(),
 )
 
 RULES = st.lists(

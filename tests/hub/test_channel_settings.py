@@ -83,3 +83,9 @@ async def test_rule_is_shown_to_those_who_may_list_channels() -> None:
     )
     assert [settings.shown_rule(peer, "a/1") for peer in (DAEMON, operator, other)] == ["a/*", "a/*", None]
     assert settings.shown_rule(operator, "c") is None
+
+
+async def test_rule_switches_presence_off() -> None:
+    fixture = await HubFixture().start()
+    fixture.hub.channel_settings.reconfigure(ChannelRules([ChannelRule("t/*", presence=False)]))
+    assert [fixture.hub.presence.has_members(channel) for channel in ("t/1", "a")] == [False, True]

@@ -183,6 +183,22 @@ def test_refusal_is_one_short_line_for_any_key(key: str) -> None:
     assert len(sentence) < 300
 
 
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        ('"keep":"no"', "Expected `bool`, got `str` - at `$.keep`"),
+        ('"except":["a"]', "Expected `str | null`, got `array` - at `$.except`"),
+        ('"secret words":1', "Object contains unknown field"),
+        ('"keeep":false', "Object contains unknown field `keeep`"),
+        ('"keep` - at":1', "Object contains unknown field"),
+    ],
+)
+def test_refusal_names_the_member_and_its_type(member: str, reason: str) -> None:
+    with pytest.raises(BadJson) as caught:
+        parse(f'{{"channel":"a","data":"x",{member}}}')
+    assert str(caught.value) == reason
+
+
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_any_input_is_accepted_or_refused(text: bytes) -> None:
     for sent in (

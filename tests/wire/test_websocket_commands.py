@@ -18,6 +18,7 @@ from pushd.core.command import (
     PublishMessage,
     Replied,
     RequestRefused,
+    SendHeartbeat,
     SendRequest,
     Subscribe,
     Subscribed,
@@ -105,6 +106,7 @@ def test_any_text_is_published_unchanged(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "command"),
     [
+        ('{"heartbeat":"a","ts":999999999999999}', SendHeartbeat("a", 999999999999999)),
         ('{"subscribe":"a,b/*"}', Subscribe(("a", "b/*"), NOW, None)),
         ('{"subscribe":"a","since":"last:2","slow":"latest"}', Subscribe(("a",), Last(2), Policy.LATEST)),
         ('{"subscribe":"a","since":1763751574.5}', Subscribe(("a",), Time(1763751574.5), None)),
@@ -131,6 +133,9 @@ def test_commands_are_parsed_as_documented(text: str, command: Command) -> None:
         ('{"request":"a","data":1,"ttl":1}', BadParameter),
         ('{"request":"a","data":1,"end":true}', BadParameter),
         ('{"request":"$reply/x","data":1}', Forbidden),
+        ('{"heartbeat":"a","ts":-1}', BadParameter),
+        ('{"heartbeat":"a","ts":1000000000000000}', BadParameter),
+        ('{"heartbeat":"a","ts":99999999999999999999999}', BadParameter),
         ('{"subscribe":"a b"}', BadTopic),
         ('{"subscribe":"a","since":-1}', BadSince),
         ('{"subscribe":"a","since":1e300}', BadSince),

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from pushd.backends.sqlite.channel_record import ENTRY_BYTES, RECORD_BYTES, ChannelRecord, Entry, cost_of
+from pushd.backends.sqlite.record_group import RecordGroup
 from pushd.core.aging import AgingChannels
 from pushd.core.channel_rules import Retentions
 from pushd.core.errors import TooManyChannels
-from pushd.core.history import DEAD_BOUNDS, Bounds
+from pushd.core.history import DEAD_BOUNDS
 from pushd.core.message import Draft, Message
 from pushd.core.names import DEAD, PRESENCE
 
@@ -39,27 +40,6 @@ class NewMessage(NamedTuple):
     """When it was accepted, in seconds of log time."""
     deadline: float | None
     """When its time to live is over, in seconds of log time."""
-
-
-class _Group:
-    """The records of channels that share bounds."""
-
-    def __init__(self, bounds: Bounds) -> None:
-        self.bounds = bounds
-        self.bytes = 0
-        """What their messages count towards `Bounds.total_bytes`."""
-        self.active: dict[str, ChannelRecord] = {}
-        """Records of channels with messages by name, the least recently used first."""
-        self.idle: dict[str, ChannelRecord] = {}
-        """Records of channels without messages by name, likewise; they tell which messages were lost."""
-
-    def __len__(self) -> int:
-        """Return the number of channels that were not deleted."""
-        return len(self.active) + len(self.idle)
-
-    def take(self, name: str) -> ChannelRecord | None:
-        """Remove and return a record; None if there is none."""
-        return self.active.pop(name, None) or self.idle.pop(name, None)
 
 
 class Ledger:
@@ -94,10 +74,10 @@ class Ledger:
         """The sequence of the newest message whose timestamp is earlier than that of its predecessor; 0 for none."""
         self.peak = 0.0
         """The latest timestamp of all messages before `turned_back`."""
-        self._users = _Group(bounds)
-        self._events = _Group(bounds.of_events)
+        self._users = RecordGroup(bounds)
+        self._events = RecordGroup(bounds.of_events)
         """The channels of presence events."""
-        self._dead = _Group(DEAD_BOUNDS)
+        self._dead = RecordGroup(DEAD_BOUNDS)
         """The channels of dead letters of hooks."""
         self._groups = self._users, self._events, self._dead
         self.deleted: dict[str, ChannelRecord] = {}
@@ -281,7 +261,7 @@ class Ledger:
 
     # Records
 
-    def _group_of(self, name: str) -> _Group:
+    def _group_of(self, name: str) -> RecordGroup:
         if name[0] != "$":
             return self._users
         return self._events if name.startswith(PRESENCE) else self._dead if name.startswith(DEAD) else self._users
@@ -363,7 +343,7 @@ class Ledger:
                 break
             self._evict_oldest(record)
 
-    def _evict_least_recent(self, group: _Group, count: int) -> None:
+    def _evict_least_recent(self, group: RecordGroup, count: int) -> None:
         """Evict at most `count` messages of the least recently used channels, until the total is within its bound."""
         while count > 0 and group.bytes > group.bounds.total_bytes:
             record = next(iter(group.active.values()))

@@ -14,6 +14,7 @@ from typing import Any
 from pushd.backends.hook_outbox import QueuedEvent
 from pushd.backends.sqlite.channel_record import ChannelRecord, Entry
 from pushd.backends.sqlite.errors import Damaged
+from pushd.backends.sqlite.expiry import ENTRY_COLUMNS, STEP_SIZE, Expiry
 from pushd.backends.sqlite.hook_rows import HookLedger
 from pushd.backends.sqlite.ledger import Ledger
 from pushd.backends.sqlite.member_rows import read_members, replace_members, write_members
@@ -39,13 +40,11 @@ from pushd.backends.sqlite.writer_requests import (
 )
 from pushd.core.channel_rules import Retentions
 from pushd.core.errors import Refusal
-from pushd.core.message import Draft, Message, transient
+from pushd.core.message import Draft, Message, unkept_message
 from pushd.core.remembered_urls import MAX_URLS
 from pushd.core.timestamp import round_timestamp
 from pushd.wire.hook_events import dead_letter_draft, publish_event
 
-_STEP_SIZE = 256
-"""The most rows that one statement deletes, and pages that one vacuum frees: some milliseconds."""
 _CLOCK_SECONDS = 1.0
 """The change between wall clock and log time that is written to the file even if there is nothing to commit."""
 _MAX_STALE_ROWS = 10_000
@@ -77,11 +76,6 @@ class _Statement:
                 place += size
 
 
-_ENTRY_COLUMNS = (
-    "channel, seq, time, length(data), "
-    "length(content_type) + coalesce(length(event), 0) + coalesce(length(CAST(sender AS BLOB)), 0)"
-)
-"""The sender is cast, since the length of text ends at a NUL."""
 _INSERT = _Statement(f"INSERT INTO message ({MESSAGE_COLUMNS})", 13)
 _UPSERT = _Statement(
     f"INSERT INTO channel ({RECORD_COLUMNS})",
@@ -121,6 +115,7 @@ class Writer:
         self._has_more_expired = False
         """Whether more messages have expired than this transaction removes."""
         self._ledger = self._load()
+        self._expiry = Expiry(db, self._ledger)
         self._hooks = HookLedger(db)
         self.revocations = read_revocations(db)
         """Those in the file when it was opened."""
@@ -191,14 +186,14 @@ class Writer:
         )
         if spare:
             # Each step of this statement frees one page, and `execute` runs only the first step.
-            self.db.executescript(f"PRAGMA incremental_vacuum({min(_STEP_SIZE, spare)})")
+            self.db.executescript(f"PRAGMA incremental_vacuum({min(STEP_SIZE, spare)})")
             return
         self.db.execute("BEGIN IMMEDIATE")
         if self._now >= self._next_expiry:
             self._expire(self._now)
         else:
             self._evict_excess()
-            self._sweep(_STEP_SIZE, self._ledger.stale)
+            self._sweep(STEP_SIZE, self._ledger.stale)
         self._flush()
         self.db.execute("COMMIT")
 
@@ -244,6 +239,7 @@ class Writer:
         if isinstance(request, RetentionRequest):
             self._retentions = request.retentions
             self._ledger.reconfigure(request.retentions)
+            self._evict_excess()  # before a later request of this transaction expires messages by the former rules
             return None
         if isinstance(request, RevokeRequest):
             write_revocations(self.db, request.revocations, request.time)
@@ -255,7 +251,7 @@ class Writer:
 
     def _accept(self, draft: Draft, time: float, now: float) -> Message | Refusal:
         if not draft.keep:
-            return transient(draft, self._ledger.epoch, self._ledger.head, time)
+            return unkept_message(draft, self._ledger.epoch, self._ledger.head, time)
         try:
             message = self._ledger.accept(draft, time, now)
         except Refusal as refusal:
@@ -331,7 +327,7 @@ class Writer:
     def _oldest_of(self, record: ChannelRecord, count: int) -> list[Entry]:
         self._insert()
         rows = self.db.execute(
-            f"SELECT {_ENTRY_COLUMNS} FROM message WHERE channel = ? AND seq > ? ORDER BY seq LIMIT ?",
+            f"SELECT {ENTRY_COLUMNS} FROM message WHERE channel = ? AND seq > ? ORDER BY seq LIMIT ?",
             (record.id, record.floor, count),
         ).fetchall()
         if not rows:
@@ -339,84 +335,16 @@ class Writer:
         return [record.entry(*row[1:]) for row in rows]
 
     def _expire(self, now: float) -> None:
-        """Remove expired messages, at most `_STEP_SIZE` of them."""
+        """Remove expired messages, at most `STEP_SIZE` of each kind."""
         self._insert()
-        is_more = self._expire_by_age(now) or self._expire_by_deadline(now) or self._expire_by_own_age(now)
-        self._has_more_expired = is_more
-        self._next_expiry = now if is_more else self._find_next_expiry()
-
-    def _expire_by_age(self, now: float) -> bool:
-        """Remove messages older than the age of all channels; return whether there may be more."""
-        ledger = self._ledger
-        after = ledger.aged_through
-        newest = (
-            "(SELECT max(seq) FROM (SELECT seq, born FROM message WHERE seq > ? ORDER BY seq LIMIT ?) WHERE born < ?)"
-        )
-        rows = self.db.execute(
-            f"SELECT {_ENTRY_COLUMNS} FROM message WHERE seq > ? AND seq <= {newest} ORDER BY seq",
-            (after, after, _STEP_SIZE, now - self._bounds.age),
-        ).fetchall()
-        removed = [row for row in rows if self._record(row[0]).retention.age is None]
-        if len(removed) < len(rows):
-            ledger.aged_through = rows[-1][1]
-        self._remove(removed)
-        return len(rows) == _STEP_SIZE
-
-    def _expire_by_deadline(self, now: float) -> bool:
-        """Remove messages whose time to live is over; return whether there may be more."""
-        query = f"SELECT {_ENTRY_COLUMNS} FROM message WHERE deadline <= ? ORDER BY deadline, seq LIMIT ?"
-        rows = self.db.execute(query, (now, _STEP_SIZE)).fetchall()
-        self._remove(rows)
-        return len(rows) == _STEP_SIZE
-
-    def _expire_by_own_age(self, now: float) -> bool:
-        """Remove messages older than the age of their channel, if it has one; return whether there may be more."""
-        aging, left = self._ledger.aging, _STEP_SIZE
-        while left > 0 and aging.next_due < now:
-            record = aging.take()
-            left -= 1 if record is None else 1 + self._expire_record(record, now, left)
-        return left <= 0
-
-    def _expire_record(self, record: ChannelRecord, now: float, most: int) -> int:
-        """Remove at most `most` messages older than the age of their channel; return their number."""
-        age = record.retention.age
-        if age is None or not record.messages:
-            return 0
-        rows = self.db.execute(
-            f"SELECT {_ENTRY_COLUMNS}, born FROM message WHERE channel = ? AND seq > ? ORDER BY seq LIMIT ?",
-            (record.id, record.floor, most + 1),
-        ).fetchall()
-        expired = [row[:-1] for row in rows[:most] if row[-1] < now - age]
-        self._remove(expired)
-        if len(expired) < len(rows):
-            self._ledger.aging.schedule(record.id, record, rows[len(expired)][-1] + age)
-        return len(expired)
+        self._has_more_expired = self._expiry.run(now)
+        self._next_expiry = now if self._has_more_expired else self._expiry.find_next()
 
     def _evict_excess(self) -> None:
-        """Evict at most `_STEP_SIZE` messages of channels whose bounds were lowered, and apply other rules."""
+        """Evict at most `STEP_SIZE` messages of channels whose bounds were lowered, and apply other rules."""
         if self._ledger.is_outdated:
             self._next_expiry = 0.0
-        self._ledger.evict_excess(_STEP_SIZE)
-
-    def _remove(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Remove expired messages, given as rows of `_ENTRY_COLUMNS`."""
-        for channel, *rest in rows:
-            record = self._record(channel)
-            self._ledger.remove_message(record, record.entry(*rest), "expired")
-        self.db.executemany("DELETE FROM message WHERE seq = ?", [(row[1],) for row in rows])
-
-    def _record(self, channel: int) -> ChannelRecord:
-        record = self._ledger.by_id.get(channel)
-        if record is None:
-            raise Damaged("a message belongs to no channel")
-        return record
-
-    def _find_next_expiry(self) -> float:
-        deadline = self.db.execute("SELECT min(deadline) FROM message WHERE deadline IS NOT NULL").fetchone()[0]
-        query = "SELECT born FROM message WHERE seq > ? ORDER BY seq LIMIT 1"
-        oldest = self.db.execute(query, (self._ledger.aged_through,)).fetchone()
-        by_age = oldest[0] + self._bounds.age if oldest else inf
-        return min(inf if deadline is None else deadline, by_age, self._ledger.aging.next_due)
+        self._ledger.evict_excess(STEP_SIZE)
 
     def _sweep(self, count: int, records: dict[int, ChannelRecord]) -> None:
         """Delete at most `count` stale rows.
@@ -425,7 +353,7 @@ class Writer:
         """
         while count > 0 and records:
             record = next(iter(records.values()))
-            wanted = min(count, _STEP_SIZE, record.stale)
+            wanted = min(count, STEP_SIZE, record.stale)
             deleted = self.db.execute(
                 "DELETE FROM message WHERE seq IN "
                 "(SELECT seq FROM message WHERE channel = ? AND seq <= ? ORDER BY seq LIMIT ?)",
@@ -438,7 +366,7 @@ class Writer:
     def _excess_pages(self) -> int:
         """Return the number of free pages beyond the reserve: a quarter of the file, and at least a megabyte."""
         (empty,), (pages,) = (self.db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
-        return max(0, int(empty) - max(int(pages) // 4, _STEP_SIZE))
+        return max(0, int(empty) - max(int(pages) // 4, STEP_SIZE))
 
     def _load(self) -> Ledger:
         log = self.db.execute("SELECT epoch, seq, unknown, turned_back, peak, wall - now, now FROM log").fetchone()
