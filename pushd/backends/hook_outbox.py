@@ -112,7 +112,6 @@ class HookOutbox(Protocol):
         :param on_added: called with the name of a hook when this node has added an event, perhaps for several together,
             and perhaps in the middle of a publish: it must only schedule work. Other nodes of the same Redis have to
             look for events with `first`.
-        :raises BackendUnusable: when the backend has no outbox, and there are hooks; the text is a sentence.
         """
 
     async def add(self, events: Sequence[HookEvent]) -> None:

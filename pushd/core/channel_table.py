@@ -57,6 +57,7 @@ class ChannelTable:
         """The channels of presence events."""
         self.dead = ChannelGroup(DEAD_BOUNDS)
         """The channels of dead letters of hooks."""
+        self._groups = self.users, self.events, self.dead
         self.forgotten = 0
         """The newest sequence that a forgotten channel lost. A channel that is not in the table may have lost messages
         up to it."""
@@ -90,13 +91,12 @@ class ChannelTable:
     def active(self) -> list[Channel]:
         """Return all channels with messages, in any order."""
         # An `OrderedDict` looks up each key as it goes along its own order, which takes a hundred times as long.
-        groups = self.users, self.events, self.dead
-        return [channel for group in groups for channel in dict.values(group.active)]
+        return [channel for group in self._groups for channel in dict.values(group.active)]
 
     def names(self) -> list[str]:
         """Return the names of all channels, without those that were deleted, in any order."""
-        groups = self.users, self.events, self.dead
-        return [name for group in groups for part in (group.active, group.idle) for name in dict.keys(part)]
+        groups = [channels for group in self._groups for channels in (group.active, group.idle)]
+        return [name for channels in groups for name in dict.keys(channels)]
 
     def deleted_at(self, name: str) -> int:
         """Return the sequence of the deletion of a channel; 0 if it was not deleted, or was created again."""

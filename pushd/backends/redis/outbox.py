@@ -92,7 +92,8 @@ class RedisOutbox:
         ]
 
     async def confirm(self, hook: str, through: int) -> None:
-        await self._call("confirm", (), hook, through)
+        while _decode_flag(await self._call("confirm", (), hook, through)):
+            pass
 
     async def dead_letter(self, hook: str, through: int, reason: str) -> None:
         while _decode_flag(await self._call("dead", (hook,), hook, through, reason)):

@@ -19,7 +19,7 @@ from pushd.backends.interface import Duplicate, PublishResult
 from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.encoding import accepted, encode_draft
 from pushd.backends.redis.retention_walk import own_retentions
-from pushd.backends.redis.scripts import PUBLISH
+from pushd.backends.redis.scripts import PUBLISH, PUBLISH_WITH_HOOKS
 from pushd.core.channel_rules import Retentions
 from pushd.core.errors import IdempotencyMismatch, OutcomeUnknown, Refusal, TooManyChannels, Unavailable
 from pushd.core.idempotency import MISMATCH, IdempotencyKey
@@ -77,6 +77,8 @@ class _PendingPublish:
         self.key = key
         self.until = until
         self.bytes = sum([len(draft.data) * (1 if draft.exclude is None else 2) + 1024 for draft in drafts])
+        if hooks is not None:
+            self.bytes *= 2
         self.answer: Deferred[list[PublishResult]] = Deferred()
 
 
@@ -244,7 +246,9 @@ class Publisher:
             hooks,
         )
         try:
-            raw = await self._commands.call_over(protocol, PUBLISH, *self.bounds, *arguments)
+            raw = await self._commands.call_over(
+                protocol, PUBLISH_WITH_HOOKS if hooks else PUBLISH, *self.bounds, *arguments
+            )
         except LostConnection:
             if not call.is_wanted:
                 self._calls.pop(call.number, None)

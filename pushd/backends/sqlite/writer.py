@@ -115,8 +115,8 @@ class Writer:
         self._has_more_expired = False
         """Whether more messages have expired than this transaction removes."""
         self._ledger = self._load()
-        self._hooks = HookLedger(db)
         self._expiry = Expiry(db, self._ledger)
+        self._hooks = HookLedger(db)
         self.revocations = read_revocations(db)
         """Those in the file when it was opened."""
         self.members = read_members(db)

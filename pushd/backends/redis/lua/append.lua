@@ -108,14 +108,15 @@ local function accept(ch, body, sizes, ttl, kind, live)
     elseif was_idle then
         redis.call('ZADD', idle_of(ch), seq, ch)
     end
-    local effort, total = 2000, group_of(ch) == 'dead:' and DEAD_TOTAL or TOTAL
-    if cost_of(ch) > total then save() end
-    while cost_of(ch) > total and effort > 0 do
+    local group, effort = group_of(ch), 2000
+    local total = group == 'dead:' and DEAD_TOTAL or TOTAL
+    if cost_of(group) > total then save() end
+    while cost_of(group) > total and effort > 0 do
         local oldest = redis.call('ZRANGE', live_of(ch), 0, 0)[1]
         if oldest then
             lose_oldest(oldest, 'evicted')
         else
-            add_cost(ch, -cost_of(ch))
+            add_cost(ch, -cost_of(group))
         end
         effort = effort - 1
     end

@@ -7,7 +7,7 @@
 -- `dead`, 12 hook, 13 number, 14 reason
 -- `backlog`, 12 hook · `names`
 -- `acquire`, 12 hook, 13 node, 14 term in milliseconds · `release`, 12 hook, 13 node
--- Gives of `first` the events, each number, channel, time and JSON; of `dead` whether more are left.
+-- Gives of `first` the events, each number, channel, time and JSON; of `confirm` and `dead` whether more may be left.
 MESSAGES, BYTES, AGE, TOTAL, CHANNELS = num(ARGV[5]), num(ARGV[6]), num(ARGV[7]), num(ARGV[8]), num(ARGV[9])
 set_retentions(ARGV[10])
 local command, name, MOST = ARGV[11], ARGV[12], 200
@@ -40,12 +40,10 @@ if command == 'first' then
     return finish(found)
 end
 if command == 'confirm' then
-    local through, rows = num(ARGV[13]), nil
-    repeat
-        rows = oldest(name, 500, function(row) return seq_of(row[1]) <= through end)
-        remove(name, rows)
-    until #rows < 500
-    return finish(true)
+    local through = num(ARGV[13])
+    local rows = oldest(name, MOST, function(row) return seq_of(row[1]) <= through end)
+    remove(name, rows)
+    return finish(#rows == MOST)
 end
 if command == 'dead' then
     local through = num(ARGV[13])

@@ -70,6 +70,7 @@ end
 -- The channels of presence events, and those of dead letters, have bounds of their own, so that they and others evict
 -- nothing of each other.
 local PRESENCE, DEAD = '$presence/', '$hooks/dead/'
+local has_dead = false
 local function group_of(ch)
     if string.byte(ch) ~= 36 then return '' end
     if string.sub(ch, 1, #PRESENCE) == PRESENCE then return 'events:' end
@@ -79,12 +80,15 @@ local function live_of(ch) return E .. group_of(ch) .. 'live' end
 local function idle_of(ch) return E .. group_of(ch) .. 'idle' end
 local function add_cost(ch, more)
     local group = group_of(ch)
-    if group == 'events:' then event_cost = event_cost + more
-    elseif group == 'dead:' then dead_cost = dead_cost + more
-    else cost = cost + more end
+    if group == '' then
+        cost = cost + more
+    elseif group == 'events:' then
+        event_cost = event_cost + more
+    else
+        dead_cost, has_dead = dead_cost + more, true
+    end
 end
-local function cost_of(ch)
-    local group = group_of(ch)
+local function cost_of(group)
     return group == '' and cost or group == 'events:' and event_cost or dead_cost
 end
 local function channels_of(group)
@@ -185,7 +189,8 @@ local function save()
     deleted = {}
     if log_dirty then
         redis.call('HSET', LOG, 'seq', seq, 'n', kept, 'b', cost, 'unknown', unknown, 'beyond', beyond,
-            'forgets', forgets, 'events', event_cost, 'dead', dead_cost)
+            'forgets', forgets, 'events', event_cost)
+        if has_dead then redis.call('HSET', LOG, 'dead', dead_cost) end
         if has_ages then redis.call('HSET', LOG, 'aged', aged) end
     end
 end

@@ -6,9 +6,9 @@
 -- ephemeral), the number of its subscribers at that node, the body to publish in place of the one to keep, empty where it
 -- is the same · 16 a digest of the body that was sent with the key · 17 the epoch in which this was asked before · 18
 -- MessagePack, four values for each channel with a retention of its own: its name, messages, bytes and age, 0 for that of
--- all channels; empty where there is none · 19 MessagePack, for each hook with events of these messages its name, events
--- and bytes at most, and for each message its place and the JSON after its time, empty for an event without content; empty
--- where no hook has events.
+-- all channels; empty where there is none · 19 MessagePack, for each hook with events of these messages its name,
+-- events and bytes at most, and for each message its place and the JSON after its time, empty for an event without
+-- content; empty where no hook has any.
 -- Gives status, epoch, and for each message its sequence (-1: too many channels), that of the one before it, its time
 -- and how many were told to hear it.
 MESSAGES, BYTES, AGE, TOTAL, CHANNELS = num(ARGV[5]), num(ARGV[6]), num(ARGV[7]), num(ARGV[8]), num(ARGV[9])
