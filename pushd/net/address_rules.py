@@ -1,6 +1,6 @@
 """To which addresses the daemon sends requests of its own accord, and a reactor that connects to no others.
 
-Whoever can set a name in the DNS must not reach the metadata service of a cloud or a machine of the link with it.
+A name in the DNS, which others may change, must not lead to the metadata service of a cloud or a machine of the link.
 """
 
 import ipaddress

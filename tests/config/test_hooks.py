@@ -3,17 +3,21 @@
 import base64
 import json
 import os
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pushd.config.hooks import MAX_HOOKS, build_hooks
+from pushd.config.hooks import MAX_HOOKS, HookSettings, build_hooks
 from pushd.config.loader import load
 from pushd.config.reload import compare
 from pushd.config.table import Config, ConfigError
 from pushd.hooks.endpoint import EVENT_TYPES
 
+ROOT = Path(__file__).parents[2]
+ROWS = [row for row in fields(HookSettings) if row.metadata]
 URL = "https://app.example.org/hooks"
 
 
@@ -112,3 +116,20 @@ def test_reload_applies_hooks(tmp_path: Path) -> None:
     assert change.applied == ("hook",)
     assert change.config.hooks == after.hooks
     assert compare(now, now).applied == ()
+
+
+def test_keys_are_documented() -> None:
+    section = (ROOT / "docs/configuration.md").read_text().partition("## Hooks\n")[2].partition("\n## ")[0]
+    documented = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \| (.*) \|$", section, re.MULTILINE)
+    assert [(name, unit, text) for name, _, unit, text in documented] == [
+        (row.name, row.metadata["unit"], row.metadata["description"]) for row in ROWS
+    ]
+
+
+def test_sample_file_has_a_commented_section_with_all_keys(tmp_path: Path) -> None:
+    sample = (ROOT / "etc/pushd.toml").read_text(encoding="utf-8")
+    section = sample[sample.index("#[hook.NAME]") :].partition("\n# Settings of the channels")[0]
+    for row in ROWS:
+        assert f"\n# {row.metadata['description']}\n#{row.name} = " in section
+    ((name, _),) = loaded(tmp_path, "\n".join(re.findall(r"(?m)^#(\S.*)$", section))).hooks
+    assert name == "NAME"

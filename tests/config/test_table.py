@@ -270,6 +270,7 @@ def test_uncommented_sample_file_has_the_defaults():
     del (
         content["source"],
         content["channel"],
+        content["hook"],
         content["auth"]["anonymous"],
         content["auth"]["issuer"],
         content["auth"]["callback"],
