@@ -98,7 +98,7 @@ class Log:
             draft.sender,
         )
         channel.ended = draft.end
-        if not message.is_mark:
+        if not (draft.end and message.is_mark):
             self._keep(group, channel, message, draft.ttl, now)
         group.place(channel)
         while group.bytes > group.bounds.total_bytes:

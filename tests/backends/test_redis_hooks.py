@@ -119,6 +119,9 @@ async def test_one_node_is_the_sender_until_it_stops(redis: RedisServer, sender:
     assert await one.box.outbox.acquire("full")
     await one.node.stop()
     assert await other.box.outbox.acquire("full")
+    other.box.outbox.release("full")
+    await other.node.stop()
+    assert redis.ask("KEYS", "pushd:hooks:sender:*") == []
 
 
 async def test_sender_that_is_gone_loses_the_hook(

@@ -114,7 +114,7 @@ def test_flipped_bit_anywhere_never_delivers_corrupt_data(filled, log_lines, see
     filled.publish("new")
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.9])
 def test_intact_messages_of_a_truncated_file_are_recovered(filled, log_lines, share):
     content = filled.file.read_bytes()
     filled.file.write_bytes(content[: int(len(content) * share)])

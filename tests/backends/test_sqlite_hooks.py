@@ -2,7 +2,10 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
@@ -14,8 +17,10 @@ from pushd.core.channel_rules import DEAD_RULE, ChannelRules
 from pushd.core.errors import StorageFailed
 from pushd.core.message import draft
 from tests.backends.contract_hooks import FULL, HooksByPattern
+from tests.backends.hook_publisher import BACKLOG
 
 MANY = 1 << 30
+ROOT = Path(__file__).parent.parent.parent
 
 
 def configure(harness, **bounds):
@@ -161,6 +166,26 @@ def test_file_that_is_recovered_keeps_intact_events(harness):
     last = queued(harness)[-1].number
     add(harness, "c")
     assert queued(harness)[-1].number > last
+
+
+@pytest.mark.system
+def test_every_accepted_message_has_its_event_after_kill_9(sqlite, tmp_path):
+    accepted = []
+    for _ in range(3):
+        command = [sys.executable, "-m", "tests.backends.hook_publisher", str(tmp_path / "data")]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _ in range(40):
+                accepted += process.stdout.readline().split()
+            process.kill()
+            accepted += process.stdout.read().rpartition("\n")[0].split()
+    harness = sqlite()
+    events = [event["id"] for event in dead(harness)] + [json.loads(event.body)["id"] for event in queued(harness)]
+    assert len(events) == len(set(events))
+    assert [id for id in events if id.removesuffix("-full") in set(accepted)] == [f"{id}-full" for id in accepted]
+    assert backlog(harness).events == BACKLOG
+    numbers = [event.number for event in queued(harness)]
+    assert numbers == sorted(numbers)
 
 
 def test_file_of_an_older_version_gets_the_tables():

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as TooLate
+from twisted.logger import Logger
 
 from pushd.backends.hook_outbox import (
     ACQUIRED_SECONDS,
@@ -49,6 +50,8 @@ class RedisOutbox:
     :param node: the id of this node.
     """
 
+    log = Logger()
+
     def __init__(self, commands: CommandRunner, publisher: Publisher, node: str, clock: Any) -> None:
         self.publish_hooks: PublishHooks | None = None
         """See `HookOutbox.reconfigure`."""
@@ -59,14 +62,16 @@ class RedisOutbox:
         self._bounds: Mapping[str, HookBounds] = {}
         self._on_added: Callable[[str], None] = lambda hook: None
         self._acquired: set[str] = set()
+        self._releasing: set[Deferred[Any]] = set()
+        """Calls that are in progress."""
 
     async def stop(self) -> None:
         """Let other nodes be the senders."""
-        if self._acquired and self._commands.link.protocol is not None:
-            releasing = DeferredList([self._release(hook) for hook in self._acquired], consumeErrors=True)
+        for hook in list(self._acquired):
+            self.release(hook)
+        if self._releasing and self._commands.link.protocol is not None:
             with suppress(TooLate):
-                await releasing.addTimeout(_STOP_SECONDS, self._clock)
-        self._acquired.clear()
+                await DeferredList(list(self._releasing)).addTimeout(_STOP_SECONDS, self._clock)
 
     def reconfigure(
         self, bounds: Mapping[str, HookBounds], publish_hooks: PublishHooks | None, on_added: Callable[[str], None]
@@ -115,7 +120,10 @@ class RedisOutbox:
     def release(self, hook: str) -> None:
         if hook in self._acquired:
             self._acquired.discard(hook)
-            self._release(hook).addErrback(lambda failure: failure.trap(Refusal) and None)
+            releasing = Deferred.fromCoroutine(self._release(hook))
+            self._releasing.add(releasing)
+            releasing.addErrback(lambda failure: self.log.failure("Redis: releasing a hook failed", failure))
+            releasing.addBoth(lambda result: self._releasing.discard(releasing))
 
     # Publishes
 
@@ -157,8 +165,9 @@ class RedisOutbox:
         bounds = self._bounds.get(hook, _DEFAULT)
         return bounds.events, bounds.bytes
 
-    def _release(self, hook: str) -> "Deferred[Any]":
-        return Deferred.fromCoroutine(self._call("release", (), hook, self._node))
+    async def _release(self, hook: str) -> None:
+        with suppress(Refusal):  # it ends by itself
+            await self._call("release", (), hook, self._node)
 
     async def _call(self, command: str, hooks: Iterable[str], *words: object) -> Any:
         """Call the script; `hooks`: those that may have dead letters then."""
