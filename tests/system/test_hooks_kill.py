@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.daemon.real import eventually
+from tests.backends.redis_server import RedisServer
+from tests.daemon.clients import Lines
+from tests.daemon.real import Daemon, eventually
 from tests.system.durable import NO_EVICTION, DurableDaemon
 from tests.system.fork_server import ForkServer
 from tests.system.test_durable_kill import LONGEST, HttpPublisher, LinePublisher, fork_server
@@ -37,7 +40,7 @@ class Receiver:
         """The bodies by `webhook-id`."""
         self.problems: list[str] = []
         self._lock = threading.Lock()
-        self.under_way = 0
+        self.under_way = self.most = 0
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,6 +55,15 @@ class Receiver:
 
     def receive(self, request: BaseHTTPRequestHandler) -> None:
         """Answer a request."""
+        with self._lock:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        try:
+            self._receive(request)
+        finally:
+            self.under_way -= 1
+
+    def _receive(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers["Content-Length"]))
         headers = {name.lower(): value for name, value in request.headers.items()}
         events = Webhook(SECRET).verify(body, headers)["events"]
@@ -135,3 +147,70 @@ def test_every_acknowledged_publish_is_reported(
     for event in once.values():
         by_channel.setdefault(event["channel"], []).append(int(event["message"]["id"].partition("-")[2]))
     assert all(seqs == sorted(seqs) for seqs in by_channel.values()), "in order per channel"
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis."""
+    redis = RedisServer(tmp_path / "redis").start()
+    yield redis
+    redis.kill()
+
+
+def start_node(folder: Path, name: str, file: Path, redis: RedisServer) -> Daemon:
+    """Start a node on a Redis."""
+    (folder / name).mkdir(exist_ok=True)
+    return Daemon(folder / name, "--config", str(file), "--redis", redis.url)
+
+
+@pytest.mark.slow
+def test_nodes_on_one_redis(tmp_path: Path, receiver: Receiver, redis: RedisServer) -> None:
+    file = configure(tmp_path, receiver.server.server_port, "publish", "occupied", "vacated", "enter", "leave")
+    receiver.failing = 0.1
+    nodes = [start_node(tmp_path, name, file, redis) for name in ("a", "b")]
+    published: list[str] = []
+
+    def publish(node: Daemon, count: int) -> None:
+        for number in range(count):
+            published.append(node.publish(f"room/{number % 3}", str(number).encode())["id"])
+
+    def sender() -> int:
+        """Return the index of the node that sends."""
+        states = [node.request("GET", "/hooks/app").json()["state"] for node in nodes]
+        return next((index for index, state in enumerate(states) if state != "standby"), -1)
+
+    try:
+        for node in nodes:
+            publish(node, 30)
+            node.request("PUT", "/presence/room/alice?ttl=300", {}, b"{}")
+        assert eventually(lambda: sender() >= 0, 10.0)
+        killed = sender()
+        os.kill(nodes[killed].pid, signal.SIGKILL)
+        other = nodes[1 - killed]
+        publish(other, 30)
+        since = time.monotonic()
+
+        def ids(kind: str) -> set[str]:
+            return {event["message"]["id"] for event in list(receiver.confirmed) if event["type"] == kind}
+
+        assert eventually(lambda: set(published) <= ids("publish"), 30.0)
+        assert time.monotonic() - since < 20
+        with Lines(other.tcp_port) as one, Lines(other.tcp_port) as two:
+            for each in (one, two):
+                each.send(b"SUB room/9\r\n")
+                while not (line := each.line()).startswith(b"+OK"):
+                    assert line
+        assert eventually(lambda: "vacated" in [event["type"] for event in list(receiver.confirmed)], 15.0)
+        other.assert_healthy()
+    finally:
+        for node in nodes:
+            if node.is_alive:
+                node.stop()
+    assert receiver.problems == []
+    assert receiver.most == 1
+    once = list({event["id"]: event for event in receiver.confirmed}.values())
+    facts = [(event["type"], event["channel"], event.get("member")) for event in once if event["type"] != "publish"]
+    assert facts == [("enter", "room", "alice"), ("occupied", "room/9", None), ("vacated", "room/9", None)]
+    for channel in ("room/0", "room/1", "room/2"):
+        seqs = [int(event["message"]["id"].partition("-")[2]) for event in once if event["channel"] == channel]
+        assert seqs == sorted(seqs)
