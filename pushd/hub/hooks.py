@@ -14,11 +14,13 @@ from pushd.core.names import DEAD, is_pattern
 from pushd.core.peer import Peer
 from pushd.core.presence import LeaveReason
 from pushd.core.subscriber import Subscriber
+from pushd.hooks.endpoint import HookEndpoint
 from pushd.hooks.hooks import Hooks
 from pushd.hooks.occupancy import Occupancy
 from pushd.hooks.sender import HookSender
 from pushd.hub.authorization import check_operation
 from pushd.hub.presence import end_of
+from pushd.hub.subscriptions import SubscriptionObserver
 
 _PAGE_MESSAGES: Final = 100
 _PAGE_BYTES: Final = 1 << 20
@@ -62,6 +64,20 @@ class HubHooks:
         self._backend = backend
         self.all = Hooks(backend.hooks, clock, wall, observer)
         self._occupancy = Occupancy(self.all, self._is_named, clock)
+        self.on_reconfigured: Callable[[SubscriptionObserver | None], None] = lambda observer: None
+        """Called with the observer of subscriptions, when hooks have changed; None if no hook has their events."""
+        self._has_connect = self._has_disconnect = False
+
+    def reconfigure(self, endpoints: Sequence[HookEndpoint]) -> None:
+        """Have these hooks from now on; see `Hooks.reconfigure`.
+
+        :raises BackendUnusable: when the backend cannot keep their events.
+        """
+        hooks = self.all
+        hooks.reconfigure(endpoints)
+        self._has_connect, self._has_disconnect = hooks.has("connect"), hooks.has("disconnect")
+        is_observer = hooks.has("subscribe", "unsubscribe", "occupied", "vacated")
+        self.on_reconfigured(self if is_observer else None)
 
     def start(self) -> None:
         """Send events, after the start of the backend."""
@@ -76,12 +92,12 @@ class HubHooks:
 
     def on_added(self, peer: Peer) -> None:
         """Called with the peer of a new connection."""
-        if self.all.has("connect"):
+        if self._has_connect:
             self.all.record("connect", connection=peer.id, sub=_subject(peer))
 
     def on_removed(self, peer: Peer, why: Refusal | None) -> None:
         """Called with the peer of a connection that was removed, and the refusal with which it was closed."""
-        if self.all.has("disconnect"):
+        if self._has_disconnect:
             self.all.record("disconnect", connection=peer.id, sub=_subject(peer), reason=reason_of(why))
 
     # Subscriptions

@@ -127,7 +127,7 @@ class Hub:
         self.hooks = hooks = HubHooks(backend, clock, wall, counters)
         """The events that are sent to the application."""
         self._subscriptions.on_left = self.requests.departures.topics_left
-        self._subscriptions.observer = hooks
+        hooks.on_reconfigured = self._subscriptions.observe
         self.kicks = Kicks(backend, self._register, self.disconnect, turns, audit)
         self._listener = BackendListener(
             self.dispatcher,

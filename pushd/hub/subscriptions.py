@@ -73,7 +73,7 @@ class Subscriptions:
         """Number of subscribers at this node, by topic."""
         self.on_left: Callable[[Subscriber, Sequence[str]], None] = lambda subscriber, topics: None
         """Called when a subscriber has unsubscribed from topics, or was removed with them."""
-        self.observer: SubscriptionObserver | None = None
+        self._observer: SubscriptionObserver | None = None
         """Called about all subscriptions."""
         self._removed: deque[tuple[Subscriber, list[str]]] = deque()
         """Removed subscribers, with those of their topics that are still in the index."""
@@ -81,6 +81,10 @@ class Subscriptions:
     def reconfigure(self, max_topics: int) -> None:
         """Change the maximum number of topics of a subscriber, for subscriptions from now on."""
         self._max_topics = max_topics
+
+    def observe(self, observer: SubscriptionObserver | None) -> None:
+        """Call an observer about all subscriptions from now on; None: nobody."""
+        self._observer = observer
 
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since) -> StartPosition:
         """See `Hub.subscribe`."""
@@ -203,18 +207,18 @@ class Subscriptions:
         for topic in added:
             self._counts[topic] += 1
             if self._counts[topic] == 1:
-                if self.observer is not None:
-                    self.observer.on_first(topic)
+                if self._observer is not None:
+                    self._observer.on_first(topic)
                 self._backend.subscribe(topic)
         self._count_topics(subscriber.peer, len(added))
         self._dispatcher.subscribe(topics, subscriber)
-        if self.observer is not None:
-            self.observer.on_subscribed(subscriber, added)
+        if self._observer is not None:
+            self._observer.on_subscribed(subscriber, added)
 
     def _left(self, subscriber: Subscriber, topics: Sequence[str]) -> None:
         self.on_left(subscriber, topics)
-        if self.observer is not None:
-            self.observer.on_unsubscribed(subscriber, topics)
+        if self._observer is not None:
+            self._observer.on_unsubscribed(subscriber, topics)
 
     def _discard_some(self) -> None:
         left = _TOPICS_PER_TURN
@@ -239,8 +243,8 @@ class Subscriptions:
             if not self._counts[topic]:
                 del self._counts[topic]
                 self._backend.unsubscribe(topic)
-                if self.observer is not None:
-                    self.observer.on_last(topic)
+                if self._observer is not None:
+                    self._observer.on_last(topic)
 
 
 def _is_fresh(topic: str, subscriber: Subscriber) -> bool:

@@ -94,11 +94,10 @@ class Daemon(MultiService):
             channel_rules(config),
         )
         open_audit(self.hub.audit, config)
-        hooks = self.hub.hooks.all
-        open_hooks(hooks, config.hooks, reactor)
+        open_hooks(self.hub.hooks, config.hooks, reactor)
         self._on_reload += [
             lambda new: reopen_audit(self.hub.audit, new),
-            lambda new: reload_hooks(hooks, new.hooks),
+            lambda new: reload_hooks(self.hub.hooks, new.hooks),
             lambda new: self._budget.reconfigure(new.limits.waiting_bytes),
             lambda new: self._admission.reconfigure(
                 raise_file_limit(new.limits.connections), new.limits.connections_per_address

@@ -6,16 +6,15 @@ from typing import Any
 from twisted.logger import Logger
 
 from pushd.backends.interface import BackendUnusable
-from pushd.config.hooks import Hooks as HookSettings
-from pushd.config.hooks import build_hooks
+from pushd.config.hooks import Hooks, build_hooks
 from pushd.config.table import ConfigError
-from pushd.hooks.hooks import Hooks
 from pushd.hooks.receiver import make_sending
+from pushd.hub.hooks import HubHooks
 
 _log = Logger()
 
 
-def check_hooks(settings: HookSettings) -> None:
+def check_hooks(settings: Hooks) -> None:
     """Check the files of hooks. Nothing is sent.
 
     :raises ConfigError: when one cannot be read or is invalid.
@@ -26,19 +25,19 @@ def check_hooks(settings: HookSettings) -> None:
         raise ConfigError(str(error)) from error
 
 
-def open_hooks(hooks: Hooks, settings: HookSettings, reactor: Any) -> None:
+def open_hooks(hooks: HubHooks, settings: Hooks, reactor: Any) -> None:
     """Set the hooks before the start.
 
     :raises ConfigError: when a file cannot be read or is invalid, or the backend cannot keep events.
     """
-    hooks.make_sending = partial(make_sending, reactor)
+    hooks.all.make_sending = partial(make_sending, reactor)
     try:
         hooks.reconfigure(build_hooks(settings))
     except (ValueError, BackendUnusable) as error:
         raise ConfigError(str(error)) from error
 
 
-def reload_hooks(hooks: Hooks, settings: HookSettings) -> None:
+def reload_hooks(hooks: HubHooks, settings: Hooks) -> None:
     """Have the hooks of a reload. If a file cannot be read, the previous ones stay in use."""
     try:
         hooks.reconfigure(build_hooks(settings))
