@@ -84,12 +84,6 @@ class MemoryBackend(SingleNode):
     async def publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> list[Message | Refusal]:
         return [self._publish(draft) for draft in drafts]
 
-    def subscribe(self, topic: str) -> None:
-        pass  # all messages are delivered to the callbacks
-
-    def unsubscribe(self, topic: str) -> None:
-        pass
-
     async def audience(self, channel: str) -> Audience:
         return self._events.local_audience(channel) if self._events else NOBODY
 

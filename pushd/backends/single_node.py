@@ -17,6 +17,12 @@ class SingleNode:
     has_nodes = False
     revocations_age = 0.0
 
+    def subscribe(self, topic: str) -> None:
+        pass  # all messages are delivered to the callbacks
+
+    def unsubscribe(self, topic: str) -> None:
+        pass
+
     async def kick(self, subject: str) -> ClosedElsewhere:
         return ClosedElsewhere()
 

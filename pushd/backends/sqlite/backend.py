@@ -104,13 +104,7 @@ class SqliteBackend(SingleNode):
         self._commits = self._failures = 0
         self._urls = RememberedUrls()
         """Those that this process has committed, so that each is committed once."""
-        self.hooks = SqliteOutbox(
-            self._submit,
-            self._refusal,
-            lambda query: self._read(query, self._threads.now()),
-            self._time,
-            lambda: self._totals.hooks,
-        )
+        self.hooks = SqliteOutbox(self._request, self._read, self._time, lambda: self._totals.hooks)
         self.presence = SqlitePresence(
             self._submit, self._refusal, self.hooks.events_of, bounds, reactor, self._threads.now, wall, self._position
         )
@@ -174,24 +168,15 @@ class SqliteBackend(SingleNode):
             self._waiting_bytes -= size
 
     async def delete(self, channel: str) -> bool:
-        refusal = self._refusal()
-        if refusal is not None:
-            raise refusal
-        return bool(await self._submit(DeleteRequest(channel, *self._time())))
+        return bool(await self._request(DeleteRequest(channel, *self._time())))
 
     async def revoke(self, revocation: Revocation) -> None:
-        refusal = self._refusal()
-        if refusal is not None:
-            raise refusal
-        await self._submit(RevokeRequest((revocation,), *self._time()))
+        await self._request(RevokeRequest((revocation,), *self._time()))
 
     async def remember_url(self, digest: bytes, until: float) -> None:
         if self._urls.contains(digest, self._wall()):
             return
-        refusal = self._refusal()
-        if refusal is not None:
-            raise refusal
-        await self._submit(UrlRequest(digest, until, *self._time()))
+        await self._request(UrlRequest(digest, until, *self._time()))
         self._urls.add(digest, until, self._wall())
 
     # Reads
@@ -214,29 +199,21 @@ class SqliteBackend(SingleNode):
         return page
 
     async def info(self, channel: str) -> ChannelInfo | None:
-        return await self._read(lambda reader: reader.info(channel), self._threads.now())
+        return await self._read(lambda reader: reader.info(channel))
 
     async def names(self, prefix: str, after: str, limit: int) -> list[str]:
-        return await self._read(lambda reader: reader.names(prefix, after, limit), self._threads.now())
+        return await self._read(lambda reader: reader.names(prefix, after, limit))
 
     async def is_url_remembered(self, digest: bytes) -> bool:
         unix = self._wall()
         if self._urls.contains(digest, unix):
             return True
-        return await self._read(lambda reader: reader.is_url_remembered(digest, unix), self._threads.now())
+        return await self._read(lambda reader: reader.is_url_remembered(digest, unix))
 
     async def usage(self) -> Usage:
         totals = self._totals
         disk = DiskUsage(self._threads.size(), self._commits, self._failures, self._waiting)
         return Usage(totals.messages, totals.bytes, totals.channels, disk, record_bytes=totals.record_bytes)
-
-    # Subscriptions: all accepted messages are delivered
-
-    def subscribe(self, topic: str) -> None:
-        pass
-
-    def unsubscribe(self, topic: str) -> None:
-        pass
 
     async def audience(self, channel: str) -> Audience:
         return self._events.local_audience(channel) if self._ticking.running else NOBODY
@@ -259,6 +236,12 @@ class SqliteBackend(SingleNode):
     def _time(self) -> tuple[float, float]:
         """Return unix seconds, and seconds of log time."""
         return self._wall(), self._threads.now()
+
+    async def _request(self, request: Request) -> Any:
+        refusal = self._refusal()
+        if refusal is not None:
+            raise refusal
+        return await self._submit(request)
 
     def _submit(self, request: Request) -> "Deferred[Any]":
         waiting: Deferred[Any] = Deferred()
@@ -284,9 +267,9 @@ class SqliteBackend(SingleNode):
         if pending:
             self._threads.submit(pending)
 
-    async def _read(self, query: Callable[[HistoryReader], T], now: float) -> T:
+    async def _read(self, query: Callable[[HistoryReader], T], now: float | None = None) -> T:
         try:
-            result = await self._threads.read(query, now)
+            result = await self._threads.read(query, self._threads.now() if now is None else now)
         except (sqlite3.Error, Damaged, BackendUnusable) as error:
             if self._is_stopping:
                 raise Stopping("the daemon is shutting down") from error

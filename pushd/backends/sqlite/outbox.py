@@ -21,7 +21,7 @@ from pushd.backends.sqlite.writer_requests import (
     PublishEvents,
     Request,
 )
-from pushd.core.errors import Overloaded, Refusal
+from pushd.core.errors import Overloaded
 from pushd.core.message import Draft
 
 _MOST: Final = (1 << 63) - 1
@@ -35,8 +35,7 @@ Read = Callable[[Callable[[HistoryReader], Sequence[QueuedEvent]]], Awaitable[Se
 class SqliteOutbox:
     """See `pushd.backends.hook_outbox.HookOutbox`. The one node is the sender of all hooks.
 
-    :param submit: submits a request to the writer thread.
-    :param refusal: returns why requests are refused now; None when they are accepted.
+    :param request: processes a request in the writer thread, or raises a refusal.
     :param read: runs a query in a reader thread.
     :param time: returns unix seconds, and seconds of log time.
     :param backlogs: returns the committed backlog of each hook.
@@ -44,16 +43,14 @@ class SqliteOutbox:
 
     def __init__(
         self,
-        submit: Callable[[Request], Awaitable[Any]],
-        refusal: Callable[[], Refusal | None],
+        request: Callable[[Request], Awaitable[Any]],
         read: Read,
         time: Callable[[], tuple[float, float]],
         backlogs: Callable[[], Mapping[str, Backlog]],
     ) -> None:
         self.publish_hooks: PublishHooks | None = None
         """See `HookOutbox.reconfigure`."""
-        self._submit = submit
-        self._refusal = refusal
+        self._request = request
         self._read = read
         self._time = time
         self._backlogs = backlogs
@@ -128,9 +125,3 @@ class SqliteOutbox:
     async def _make_dead(self, hook: str, through: int, before: float, reason: str) -> None:
         while (await self._request(DeadLetterRequest(hook, through, before, reason, *self._time()))).has_more:
             pass
-
-    async def _request(self, request: Request) -> Any:
-        refusal = self._refusal()
-        if refusal is not None:
-            raise refusal
-        return await self._submit(request)
