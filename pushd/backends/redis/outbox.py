@@ -6,9 +6,10 @@ from secrets import token_hex
 from typing import Any, Final
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.logger import Logger
+from txredisapi import RedisError
 
 from pushd.backends.hook_outbox import (
     ACQUIRED_SECONDS,
@@ -166,7 +167,7 @@ class RedisOutbox:
         return bounds.events, bounds.bytes
 
     async def _release(self, hook: str) -> None:
-        with suppress(Refusal):  # it ends by itself
+        with suppress(RedisError, Refusal, CancelledError):  # it ends by itself
             await self._call("release", (), hook, self._node)
 
     async def _call(self, command: str, hooks: Iterable[str], *words: object) -> Any:
