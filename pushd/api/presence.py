@@ -1,10 +1,10 @@
 """The members of channels: their list, one of them, and leases."""
 
-from pushd.core.errors import BadParameter, NotFound, UnknownMember
+from pushd.core.errors import NotFound, UnknownMember
 from pushd.core.names import check_channel
 from pushd.core.presence import check_member_id, check_meta
 from pushd.http.answers import json_answer
-from pushd.http.query import decimal, name_in_path, parameter, whole_number
+from pushd.http.query import decimal, flag, name_in_path, parameter, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
@@ -76,11 +76,9 @@ class PresenceResource(HttpResource):
 
     async def _list(self, request: Request, channel: str) -> Answer:
         limit = whole_number(request, b"limit", 100, 1, _MAX_LISTED)
-        count = parameter(request, b"count")
+        is_counted = flag(request, b"count")
         after = parameter(request, b"after")
-        if count not in (None, "0", "1"):
-            raise BadParameter("count must be 0 or 1")
-        if count == "1":
+        if is_counted:
             number = await self._presence.count(request.peer, channel)
             return json_answer(request, {"channel": channel, "count": number})
         found = await self._presence.members(request.peer, channel, check_member_id(after) if after else "", limit)

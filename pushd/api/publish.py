@@ -13,7 +13,7 @@ from pushd.core.peer import Peer
 from pushd.http.answers import json_answer
 from pushd.http.errors import prefers_text
 from pushd.http.message_body import check_body_is_data, content_type_of, type_of_data
-from pushd.http.query import decimal, name_in_path, parameter
+from pushd.http.query import decimal, flag, name_in_path, parameter
 from pushd.http.refusals import UnsupportedType
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -68,7 +68,7 @@ class PublishResource(HttpResource):
     def _drafts(self, request: Request, channels: Sequence[str]) -> list[Draft]:
         content_type = type_of_data(request)
         data, event, ttl = request.body, parameter(request, b"event"), _ttl(request)
-        end, keep = _flag(request, b"end") or False, _flag(request, b"keep")
+        end, keep = flag(request, b"end") or False, flag(request, b"keep")
         connection = parameter(request, b"except")
         exclude = None if connection is None else Exclusion.parse(connection)
         limits = self.context.limits
@@ -142,14 +142,6 @@ def _channel(request: Request) -> str:
     if not request.postpath:
         raise NotFound("channel is missing; use /pub/CHANNEL")
     return check_channel(name_in_path(request))
-
-
-def _flag(request: Request, name: bytes) -> bool | None:
-    """Return a parameter that is 0 or 1; None if it is not given."""
-    value = parameter(request, name)
-    if value not in (None, "0", "1"):
-        raise BadParameter(f"{name.decode()} must be 0 or 1")
-    return None if value is None else value == "1"
 
 
 def _ttl(request: Request) -> float | None:

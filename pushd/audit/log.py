@@ -170,7 +170,8 @@ class AuditLog:
         try:
             if output is not None:
                 # Only ASCII, without control characters: no value can end the line or forge a field.
-                output.write(json.dumps(record | {"count": count}).encode("ascii") + b"\n")
+                line = json.dumps(record | {"count": count}, separators=(",", ":"))
+                output.write(line.encode("ascii") + b"\n")
         except OSError as error:
             if not self._lost:
                 reason = error.strerror or str(error)

@@ -20,7 +20,7 @@ from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.log import Log
 from pushd.core.log_reader import LogReader
-from pushd.core.message import Draft, Message, transient
+from pushd.core.message import Draft, Message, unkept_message
 from pushd.core.presence import PresenceEvent
 from pushd.core.remembered_urls import RememberedUrls
 from pushd.core.replay import ChannelInfo, Page, StartPosition
@@ -135,7 +135,7 @@ class MemoryBackend(SingleNode):
 
     def _publish(self, draft: Draft) -> Message | Refusal:
         if not draft.keep:
-            message = transient(draft, self._log.epoch, self._log.head, self._wall())
+            message = unkept_message(draft, self._log.epoch, self._log.head, self._wall())
             if self._events:
                 self._events.deliver(message, draft.exclude)
             return message
@@ -143,8 +143,11 @@ class MemoryBackend(SingleNode):
             message = self._log.append(draft, self._wall(), self._clock.seconds())
         except Refusal as refusal:
             return refusal.without_traceback()
-        if self._events:
-            self._events.deliver(message, draft.exclude)
+        if events := self._events:
+            if draft.exclude is None:
+                events.on_message(message)
+            else:
+                events.on_excluding(message, draft.exclude)
         return message
 
     async def _expire(self) -> None:

@@ -84,12 +84,14 @@ class ChannelTable:
         return self.get(name) or self._deleted.get(name)
 
     def active(self) -> list[Channel]:
-        """Return all channels with messages."""
-        return [*self.users.active.values(), *self.events.active.values()]
+        """Return all channels with messages, in any order."""
+        # An `OrderedDict` looks up each key as it goes along its own order, which takes a hundred times as long.
+        return [*dict.values(self.users.active), *dict.values(self.events.active)]
 
     def names(self) -> list[str]:
-        """Return the names of all channels, without those that were deleted."""
-        return [*self.users.active, *self.users.idle, *self.events.active, *self.events.idle]
+        """Return the names of all channels, without those that were deleted, in any order."""
+        groups = (self.users.active, self.users.idle, self.events.active, self.events.idle)
+        return [name for group in groups for name in dict.keys(group)]
 
     def deleted_at(self, name: str) -> int:
         """Return the sequence of the deletion of a channel; 0 if it was not deleted, or was created again."""

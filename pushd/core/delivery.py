@@ -214,7 +214,7 @@ class Recent:
 
     def of(self, message: Message) -> Delivery:
         """Return the delivery of a message: the same one as long as it is cached."""
-        if message.order != message.seq:  # it has no id of its own
+        if message.is_local or not message.is_kept:  # it has no id of its own
             return Delivery(message)
         key = (message.epoch, message.seq)
         delivery = self._deliveries.get(key)

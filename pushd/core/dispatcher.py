@@ -163,7 +163,7 @@ class Dispatcher:
         if message.is_kept:
             self._newest = message.seq
         if self._index.match(message.channel):
-            if not message.is_mark:
+            if not (message.end and message.is_mark):
                 self._gather(message, excluded)
             if message.end:
                 self.end_channel(message.channel, message.seq + message.is_local)

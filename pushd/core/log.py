@@ -46,6 +46,7 @@ class Log:
         self.timeline = Timeline()
         self.losses = LossIndex()
         self.channels = ChannelTable(self.losses, bounds)
+        self._age = bounds.age
         self.due = math.inf
         """Nothing expires earlier than this, in monotonic seconds."""
         self._deadlines: list[tuple[float, int]] = []
@@ -97,7 +98,7 @@ class Log:
             draft.sender,
         )
         channel.ended = draft.end
-        if not message.is_mark:
+        if not (draft.end and message.is_mark):
             self._keep(group, channel, message, draft.ttl, now)
         group.place(channel)
         while group.bytes > group.bounds.total_bytes:
@@ -152,8 +153,8 @@ class Log:
         group.bytes += message.size + _OVERHEAD
         if retention.age is not None and channel.due == math.inf:
             self._schedule(channel, now + retention.age)
-        if (due := now + self.channels.users.bounds.age) < self.due:
-            self.due = due
+        if now + self._age < self.due:
+            self.due = now + self._age
         if ttl is not None:
             self._add_deadline(now + ttl, message.seq)
         while channel.exceeds(retention):

@@ -203,7 +203,7 @@ def draft(
     )
 
 
-def transient(draft: Draft, epoch: str, seq: int, time: float, *, is_local: bool = False) -> Message:
+def unkept_message(draft: Draft, epoch: str, seq: int, time: float, *, is_local: bool = False) -> Message:
     """Return the message of a draft that is delivered without being stored.
 
     :param seq: the sequence of the newest message before it.

@@ -98,12 +98,12 @@ class Outbox:
         "_bytes",
         "_drop_start",
         "_dropped",
+        "_ephemeral",
         "_first",
         "_holes",
         "_limits",
         "_newest",
         "_queue",
-        "_transient",
     )
 
     def __init__(self, limits: QueueLimits) -> None:
@@ -114,7 +114,7 @@ class Outbox:
         """The position of the leftmost of `_queue`."""
         self._holes = 0
         """How many of `_queue` are None."""
-        self._transient = 0
+        self._ephemeral = 0
         """How many of the queued messages are ephemeral."""
         self._newest: _Newest | None = None
         """Maintained as soon as `Policy.LATEST` is used."""
@@ -157,7 +157,7 @@ class Outbox:
         self._bytes += delivery.size
         self._limits.budget.hold(delivery)
         if not delivery.message.is_kept:
-            self._transient += 1
+            self._ephemeral += 1
         if self._newest is not None and self._is_tracked(delivery):
             self._newest.add(delivery.message.channel, self._first + len(self._queue) - 1)
         eager = policy is Policy.LATEST and self._limits.eager
@@ -213,7 +213,7 @@ class Outbox:
         :raises NoRoom: when the policy is to disconnect.
         """
         before = len(self)
-        self._drop_transient()
+        self._drop_ephemeral()
         if policy is Policy.DISCONNECT and before == len(self):
             raise NoRoom("too many bytes are queued for all subscribers together, and most of them for this one")
         if policy is Policy.LATEST:
@@ -227,7 +227,7 @@ class Outbox:
         self._limits.budget.release_all(self)
         self._set_dropped({})
         self._all_dropped = None
-        self._bytes = self._transient = 0
+        self._bytes = self._ephemeral = 0
         self._newest = None
         self._replace([])
 
@@ -244,7 +244,7 @@ class Outbox:
     def _release(self, delivery: Delivery) -> None:
         self._bytes -= delivery.size
         if not delivery.message.is_kept:
-            self._transient -= 1
+            self._ephemeral -= 1
         self._limits.budget.release(delivery)
 
     def _is_over(self) -> bool:
@@ -255,8 +255,8 @@ class Outbox:
         before = len(self)
         if policy is Policy.LATEST and self._limits.eager:
             self._keep_newest()
-        if self._transient and self._is_over():
-            self._drop_transient(self._queue[-1])
+        if self._ephemeral and self._is_over():
+            self._drop_ephemeral(self._queue[-1])
         if policy is Policy.DROP:
             while self._is_over():
                 self._drop(self._pop().message)
@@ -269,10 +269,10 @@ class Outbox:
             )
         return before - len(self)
 
-    def _drop_transient(self, newest: Delivery | None = None) -> None:
+    def _drop_ephemeral(self, newest: Delivery | None = None) -> None:
         """Drop the ephemeral messages: those before `newest`, then that one too if the queue is still too long."""
         spared = newest.message if newest is not None and not newest.message.is_kept else None
-        if self._transient > (spared is not None):
+        if self._ephemeral > (spared is not None):
             self.retain(lambda message: message.is_kept or message is spared)
         if spared is not None and self._is_over():
             self._drop_newest()

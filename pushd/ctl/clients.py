@@ -35,12 +35,13 @@ CREDENTIAL_CODES = frozenset({"token-missing", "token-invalid", "token-expired",
 """The codes of refusals over TCP that have status 401 over HTTP."""
 TEMPORARY_CODES = frozenset(
     {
-        *("kicked", "no-room", "outcome-unknown", "overloaded", "slow", "stopping", "unavailable"),
+        *("kicked", "no-responders", "no-room", "outcome-unknown", "overloaded", "slow", "stopping", "unavailable"),
         *(
             "rate-limited",
             "too-many-channels",
             "too-many-connections",
             "too-many-members",
+            "too-many-requests",
             "too-many-revocations",
             "too-many-subscriptions",
         ),

@@ -52,7 +52,7 @@ def is_cross_site(fetch_site: bytes | None) -> bool:
 def is_own_page(origin: bytes, fetch_site: bytes | None, host: bytes | None, allow_origins: Collection[str]) -> bool:
     """Return whether an ``Origin`` is that of the host, or of one that is named: ``*`` names none.
 
-    Only the browser knows the scheme of the daemon behind a proxy.
+    The scheme is not compared: behind a proxy it is not the one that the browser uses.
     """
     is_same = is_same_origin(origin, host or b"") and not is_cross_site(fetch_site)
     return is_same or origin.decode("latin-1") in allow_origins

@@ -55,6 +55,17 @@ def parameter(request: Request, name: bytes) -> str | None:
         raise BadUtf8(f"{name.decode('ascii')} is not valid percent-encoded UTF-8") from None
 
 
+def flag(request: Request, name: bytes) -> bool | None:
+    """Return whether a parameter is 1; None if it is missing.
+
+    :raises BadParameter: when it is neither 0 nor 1.
+    """
+    word = parameter(request, name)
+    if word not in (None, "0", "1"):
+        raise BadParameter(f"{name.decode('ascii')} must be 0 or 1")
+    return None if word is None else word == "1"
+
+
 def check_parameters(
     request: Request, known: Collection[str], *, is_strict: bool, credentials: Collection[str] = ()
 ) -> None:
@@ -175,12 +186,10 @@ def begin_of(request: Request, wire: Wire, default: bool) -> bool:
 
     :raises BadParameter: when it is neither 0 nor 1, or the format of the stream has no begin object.
     """
-    word = parameter(request, b"begin")
-    if word not in (None, "0", "1"):
-        raise BadParameter("begin must be 0 or 1")
-    if word == "1" and not wire.has_begin:
+    begins = flag(request, b"begin")
+    if begins and not wire.has_begin:
         raise BadParameter("begin=1 needs a format with control objects, such as json")
-    return default if word is None else word == "1"
+    return default if begins is None else begins
 
 
 def responder_of(request: Request, *, has_reply_to: bool) -> bool:
@@ -189,12 +198,10 @@ def responder_of(request: Request, *, has_reply_to: bool) -> bool:
     :param has_reply_to: whether the format of the answer shows the channel for the reply.
     :raises BadParameter: when it is neither 0 nor 1, or the format does not show it.
     """
-    word = parameter(request, b"responder")
-    if word not in (None, "0", "1"):
-        raise BadParameter("responder must be 0 or 1")
-    if word == "1" and not has_reply_to:
+    is_responder = flag(request, b"responder") or False
+    if is_responder and not has_reply_to:
         raise BadParameter("responder=1 needs a format in which messages have reply_to, such as json")
-    return word == "1"
+    return is_responder
 
 
 def require_no_subpath(request: Request) -> None:

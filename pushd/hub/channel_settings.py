@@ -19,11 +19,13 @@ class ChannelSettings:
 
     def __init__(self, backend: Backend, rules: ChannelRules) -> None:
         self.rules = rules
+        self.has_rules = bool(rules)
+        """Whether there are any, so that a publish without them calls nothing here."""
         self._backend = backend
 
     def reconfigure(self, rules: ChannelRules) -> None:
         """Apply other rules: to messages and subscriptions from now on, and to the history soon."""
-        before, self.rules = self.rules, rules
+        before, self.rules, self.has_rules = self.rules, rules, bool(rules)
         if rules != before:
             self._backend.reconfigure(rules)
             self._log_rules()
@@ -38,7 +40,7 @@ class ChannelSettings:
 
         :param has_key: whether they have an idempotency key, with which they are kept.
         """
-        return [self._complete(draft, has_key) for draft in drafts] if self.rules else drafts
+        return [self._complete(draft, has_key) for draft in drafts]
 
     def choose_policy(self, subscriber: Subscriber, topics: Sequence[str]) -> None:
         """Give a subscriber the slow-consumer policy that the rules have for its topics, unless it has named one.

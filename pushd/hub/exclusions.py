@@ -35,8 +35,13 @@ class Exclusions:
             raise Forbidden("connection in except must have the identity of the publisher")
         return structs.replace(draft, exclude=named)
 
-    def judged(self, peer: Peer, draft: Draft) -> Draft | Refusal:
-        """Return what `checked` returns, or the refusal."""
+    def judged(self, peer: Peer, items: list[Draft | Refusal]) -> list[Draft | Refusal]:
+        """Return items with what `checked` returns or raises in the place of each draft with an exclusion."""
+        return [
+            item if isinstance(item, Refusal) or item.exclude is None else self._judged(peer, item) for item in items
+        ]
+
+    def _judged(self, peer: Peer, draft: Draft) -> Draft | Refusal:
         try:
             return self.checked(peer, draft)
         except Forbidden as refusal:

@@ -22,12 +22,12 @@ from pushd.core.connection_ids import ConnectionIds
 from pushd.core.cursor import NOW, MessageId, Since
 from pushd.core.delivery import Recent
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import BadParameter, NotGranted, Refusal, Stopping, UnknownChannel
+from pushd.core.errors import NotGranted, Refusal, Stopping, UnknownChannel
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.peer import Peer
-from pushd.core.register import Register, page_among
+from pushd.core.register import Register
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
 from pushd.hub.authorization import actions_of, check_authenticated, check_operation, check_subscribe, check_topics
@@ -343,12 +343,7 @@ class Hub:
         :raises BadParameter: when `after` is no id of this node.
         """
         check_operation(peer, "connections")
-        number = 0 if after is None else self._register.number_of(after)
-        if number is None:
-            raise BadParameter("after must be the id of a connection at this node")
-        if channel is None:
-            return self._register.page(number, limit)
-        return page_among(self.dispatcher.subscribers_of(channel), number, limit)
+        return self._queries.connections(channel, after, limit)
 
     async def history(self, peer: Peer, topics: Sequence[str], since: Since, limit: int, size: int) -> HistoryPage:
         """Return at most `limit` kept messages of topics, and no further one once they have `size` bytes.

@@ -138,11 +138,11 @@ class Publisher:
         :raises NotGranted: when the peer may not publish it.
         :raises RateLimited: when it exceeds a rate.
         """
-        if draft.channel[0] != "$" or not is_reply(draft.channel):
+        grant = peer.grant
+        if not grant.is_full and (draft.channel[0] != "$" or not is_reply(draft.channel)):
             self.check_grant(peer, draft.channel)
         if draft.exclude is not None:
             draft = self._exclusions.checked(peer, draft)
-        grant = peer.grant
         if peer.network is not None or grant.quota is not UNLIMITED:
             self.rates.take(peer, 1, len(draft.data))
         if (subject := grant.subject) is not None:
@@ -187,10 +187,8 @@ class Publisher:
             asks = False
         elif not asks or peer.identity is not None:
             drafts = granted(peer, drafts)
-        judged = self._exclusions.judged
-        drafts = (each if isinstance(each, Refusal) or each.exclude is None else judged(peer, each) for each in drafts)
         if key is not None:
-            drafts = map(_unless_transient, drafts)
+            drafts = map(_unless_ephemeral, drafts)
         if (subject := peer.grant.subject) is not None:
             drafts = _sent_by(subject, drafts)
         if key is None:
@@ -244,20 +242,23 @@ class Publisher:
 
         :param asks: whether the application is asked about each channel.
         """
+        judged = self._exclusions.judged
         if as_whole:
-            drafts = list(drafts)
+            drafts = judged(peer, list(drafts))
             self.rates.take(peer, *total(drafts))
         decided: Decided = {}
         waiting, receipts = iter(drafts), list[Receipt | Refusal]()
         while items := _next_slice(waiting):
             if receipts:
                 await deferLater(self._clock, 0)
+            special = [each for each in items if isinstance(each, Draft) and (each.exclude or each.channel[0] == "$")]
             if not as_whole:  # a repeat with the key must publish the same messages of a slice
+                items = judged(peer, items) if special else items
                 items = self.rates.admit(peer, items, as_whole=key is not None)
             if asks:
                 items = await self.callbacks.granted(peer, items, decided)
             rest: Sequence[Draft | Receipt | Refusal] = items
-            if any(isinstance(item, Draft) and item.channel[0] == "$" for item in items):
+            if special:
                 rest = [await self._if_reply(peer, item) for item in items]
             if self._dispatcher.is_slow_to_match:
                 await self._match_ahead([item.channel for item in items if isinstance(item, Draft)])
@@ -290,7 +291,8 @@ class Publisher:
         receipts: list[Receipt | Refusal] = []
         if not drafts:  # all of them were refused
             return receipts
-        drafts = self._channel_settings.complete(drafts, has_key=key is not None)
+        if self._channel_settings.has_rules:
+            drafts = self._channel_settings.complete(drafts, has_key=key is not None)
         for draft, accepted in zip(drafts, await self._backend.publish(drafts, key), strict=True):
             if isinstance(accepted, Refusal):
                 receipts.append(accepted)
@@ -318,7 +320,7 @@ def _sent_by(subject: str, drafts: Iterable[Draft | Refusal]) -> Iterator[Draft 
     return (structs.replace(each, sender=subject) if isinstance(each, Draft) else each for each in drafts)
 
 
-def _unless_transient(draft: Draft | Refusal) -> Draft | Refusal:
+def _unless_ephemeral(draft: Draft | Refusal) -> Draft | Refusal:
     """Return the draft of a publish with an idempotency key, or a refusal if it is not kept."""
     if isinstance(draft, Refusal) or draft.keep:
         return draft

@@ -1,4 +1,4 @@
-"""Queries: the history, the state of channels, and metrics."""
+"""Queries: the history, the state of channels, open connections, and metrics."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -8,12 +8,13 @@ from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
 from pushd.core.cursor import Last, MessageId, Now, Since
 from pushd.core.dispatcher import Dispatcher
-from pushd.core.errors import NoRoom, UnknownChannel
+from pushd.core.errors import BadParameter, NoRoom, UnknownChannel
 from pushd.core.gap_reports import GapReports
 from pushd.core.message import Gap, Message
 from pushd.core.outbox import Policy
-from pushd.core.register import Register
+from pushd.core.register import Register, page_among
 from pushd.core.replay import ChannelInfo
+from pushd.core.subscriber import Subscriber
 from pushd.hub.memory_relief import NO_ROOM
 from pushd.metrics import Counters, DeliveryMetrics, render
 from pushd.net.turn_slices import Slices
@@ -47,7 +48,7 @@ class ChannelStatus(NamedTuple):
 
 
 class Queries:
-    """Reads the history, states of channels and metrics, in time slices if there is much to read."""
+    """Reads the history, states of channels, connections and metrics, in time slices if there is much to read."""
 
     def __init__(
         self,
@@ -64,6 +65,15 @@ class Queries:
         self._budget = budget
         self._counters = counters
         self._turns = turns
+
+    def connections(self, channel: str | None, after: str | None, limit: int) -> Sequence[Subscriber]:
+        """See `Hub.connections`."""
+        number = 0 if after is None else self._register.number_of(after)
+        if number is None:
+            raise BadParameter("after must be the id of a connection at this node")
+        if channel is None:
+            return self._register.page(number, limit)
+        return page_among(self._dispatcher.subscribers_of(channel), number, limit)
 
     async def history(self, topics: Sequence[str], since: Since, limit: int, size: int) -> HistoryPage:
         """See `Hub.history`."""

@@ -1,20 +1,12 @@
 """Sessions: what the daemon keeps for a two-way peer, over WebSocket and TCP lines alike.
 
-Commands are executed one after the other, each with its replay. So replies are in order, and commands wait while the
-peer does not read.
+Here is what each command does; `pushd.hub.session_queue` executes them in their order.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
 
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pushd.auth.authenticator import NO_AUTHENTICATION, Authenticator
 from pushd.core.answered_grant import UNASKED
 from pushd.core.command import (
     Acknowledged,
@@ -53,140 +45,37 @@ from pushd.core.command import (
     Unsubscribed,
 )
 from pushd.core.cursor import NOW
-from pushd.core.delivery import Wire
-from pushd.core.errors import BadCommand, Forbidden, InternalError, NoRoom, Refusal
+from pushd.core.errors import BadCommand, Forbidden, Refusal
 from pushd.core.grant import UNLIMITED
 from pushd.core.message import Draft, main_reason
 from pushd.core.names import Scope, is_reply
 from pushd.core.open_requests import AskerLeft
-from pushd.core.presence import AsMember
 from pushd.core.replay import StartPosition
-from pushd.core.subscriber import Subscriber, SubscriberClosed
+from pushd.core.subscriber import Subscriber
 from pushd.hub.authorization import check_credential
 from pushd.hub.credentials import check_same_subject
-from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
-from pushd.net.eager_task import run_eagerly
+from pushd.hub.session_queue import SessionContext, SessionQueue, T
+from pushd.hub.subscriber_roles import subscribe_with_roles
 
-_TURN_SECONDS = 0.01
-"""Seconds for which the commands of one session are executed before the reactor has its turn."""
-_ITEM_BYTES = 64
-"""Bytes of memory of a waiting item besides its text."""
 _HISTORY_BYTES = 4 << 20
 """The most bytes of one reply with messages of the history: the default history of a channel."""
 
 _ALWAYS = Authenticate, Ping, Help, Quit, SendRequest
 """The commands that need no grant, and the one whose refusals have its number."""
 
-T = TypeVar("T")
 
-
-class SessionContext(NamedTuple):
-    """What all sessions of a transport share."""
-
-    hub: Hub
-    clock: IReactorTime
-    formats: Mapping[str, Wire]
-    """The wires that a peer may choose, by name."""
-    authenticator: Authenticator = NO_AUTHENTICATION
-
-
-class SessionConnection(Protocol[T]):
-    """The connection of a session. An item is a command as the transport has received it."""
-
-    async def execute(self, items: deque[T]) -> None:
-        """Take one item, or several that belong together, from the left, and execute them.
-
-        Refusals are answered here; any other exception closes the connection.
-        """
-
-    def on_idle(self) -> None:
-        """Called when all items have been executed and the connection is open."""
-
-    def close(self, why: Refusal) -> None:
-        """Close the connection."""
-
-
-class Session(Generic[T]):
+class Session(SessionQueue[T]):
     """The subscriber, the scope and the waiting commands of a two-way peer.
-
-    It has no reference to its connection, which would be a reference cycle that only the garbage collector frees.
 
     :param scope: the topics to which the peer is confined, for reading and writing; None when it is not.
     """
 
-    __slots__ = ("_context", "_held", "_items", "_scope", "_subscriber")
-
-    log = Logger()
+    __slots__ = ("_scope",)
 
     def __init__(self, context: SessionContext, subscriber: Subscriber, scope: Scope | None = None) -> None:
-        self._context = context
-        self._subscriber = subscriber
+        super().__init__(context, subscriber)
         self._scope = scope
-        self._items: deque[T] | None = None
-        """The items that wait while others are executed; None while nothing is executed, since most peers only listen.
-        """
-        self._held = 0
-        """Bytes of memory of the items that had to wait, until all are executed."""
-
-    # The queue
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether an item is being executed or waits."""
-        return self._items is not None
-
-    def put(self, items: Sequence[T], connection: SessionConnection[T]) -> None:
-        """Queue items, and execute them in their order as soon as the peer has read what was sent before.
-
-        Those that wait are charged to the memory budget; the connection is closed when it is exceeded.
-        """
-        if self._items is not None:
-            self._items.extend(items)
-        elif items:
-            self._items = deque(items)
-            run_eagerly(self._execute_all(self._items, connection), partial(self._on_error, connection))
-        if self._items and items:
-            self._held += sum([_ITEM_BYTES + (len(item) if isinstance(item, bytes) else 0) for item in items])
-            try:
-                self._subscriber.hold_commands(self._held)
-            except NoRoom as refusal:
-                self._context.hub.disconnect(self._subscriber, refusal)
-
-    def clear(self) -> None:
-        """Discard the waiting items; the one that is being executed continues."""
-        if self._items is not None:
-            self._items.clear()
-
-    async def _execute_all(self, items: deque[T], connection: SessionConnection[T]) -> None:
-        clock, subscriber = self._context.clock, self._subscriber
-        until = clock.seconds() + _TURN_SECONDS
-        try:
-            while items:
-                if clock.seconds() > until:
-                    await deferLater(clock, 0)
-                    until = clock.seconds() + _TURN_SECONDS
-                if subscriber.is_paused:
-                    await self._context.hub.drained(subscriber)
-                if items:
-                    await connection.execute(items)
-        except SubscriberClosed:
-            return
-        finally:
-            self._items = None
-            if self._held:
-                self._held = 0
-                subscriber.hold_commands(0)
-        if not subscriber.is_closed:
-            connection.on_idle()
-
-    def _on_error(self, connection: SessionConnection[T], failure: Failure) -> None:
-        peer = self._subscriber.peer
-        self.log.failure("{peer}: a command failed with an internal error: closing the connection", failure, peer=peer)
-        if not self._subscriber.is_closed:
-            connection.close(InternalError("internal error; the log of the daemon has the details"))
-
-    # Commands
 
     async def execute(self, command: Command, answer: Callable[[Reply], None]) -> None:
         """Execute a command. `answer` is called once, before the first frame that results from the command.
@@ -265,36 +154,22 @@ class Session(Generic[T]):
 
     async def _subscribe(self, command: Subscribe, answer: Callable[[Reply], None]) -> None:
         subscriber, topics, hub = self._subscriber, command.topics, self._context.hub
-        if command.responder:
-            hub.requests.check_responder(subscriber.peer, topics)
-            if not subscriber.wire.has_reply_to:
-                raise BadCommand("responder=1 needs FORMAT json, in which messages have reply_to")
+        if command.responder and not subscriber.wire.has_reply_to:
+            hub.requests.check_responder(subscriber.peer, topics)  # what is not granted is refused first
+            raise BadCommand("responder=1 needs FORMAT json, in which messages have reply_to")
         policy = subscriber.policy, subscriber.has_policy
-        hub.presence.check(subscriber.peer, topics, command.member)
         if command.slow is not None:
             subscriber.choose_policy(command.slow)
         try:
-            opening = await hub.subscribe(subscriber, topics, command.since)
-            await self._enter(topics, command.member)
+            opening = await subscribe_with_roles(
+                hub, subscriber, topics, command.since, command.member, responder=command.responder
+            )
         except Refusal:
             subscriber.policy, subscriber.has_policy = policy
             raise
-        if command.responder:
-            hub.requests.add_responder(subscriber)
         gap = main_reason(opening.gaps) if subscriber.wire.data_only and opening.gaps else None
         answer(Subscribed(topics, gap, opening.cursor, subscriber.peer.id, command.begin))
         await self.replay(opening)
-
-    async def _enter(self, topics: Sequence[str], member: AsMember | None) -> None:
-        """Enter the channels among the topics of a new subscription, which is ended when that fails."""
-        hub, subscriber = self._context.hub, self._subscriber
-        try:
-            await hub.presence.enter_topics(subscriber, topics, member)
-        except Refusal:
-            hub.unsubscribe(subscriber, topics)
-            raise
-        if subscriber.is_closed:
-            raise SubscriberClosed(subscriber.closed_for)
 
     async def _request(self, command: SendRequest, answer: Callable[[Reply], None]) -> None:
         """Publish a request. It is answered when its reply arrives; other commands are executed meanwhile.

@@ -1,4 +1,4 @@
-"""Quotas over all nodes: what peers with a quota have is reported to the other nodes, and what they want is claimed.
+"""Quotas over all nodes: what peers with a quota have is reported to the other nodes, and more is claimed first.
 
 A subject or an address is shared from the first claim of a peer with a quota until it has nothing at this node. All
 reports go through one loop with one call in progress, so they arrive in order, and whatever accumulates meanwhile goes
@@ -88,9 +88,10 @@ class SharedQuotas:
     def claim_connection(self, subscriber: Subscriber) -> None:
         """Claim a new connection, which is counted at this node; close it if it exceeds the quota over all nodes."""
         peer = subscriber.peer
-        key, quota = peer.quota_key, peer.grant.quota
-        if not self._backend.has_nodes or quota.connections is None:
+        quota = peer.grant.quota
+        if quota.connections is None or not self._backend.has_nodes:
             return
+        key = peer.quota_key
         self._pending[key] = self._pending.get(key, 0) + 1
         opening = self._opening[peer] = Deferred()
 
@@ -168,7 +169,7 @@ class SharedQuotas:
         await reported
 
     def stop(self) -> None:
-        """Report nothing any more; claims are granted."""
+        """Stop reporting; claims are granted from now on."""
         self._is_stopped = True
         self._cancel_retry()
         for call in (self._repeating, self._starting):

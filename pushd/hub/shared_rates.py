@@ -57,7 +57,7 @@ class SharedRates:
             self._schedule(_SECONDS if bucket in self._exchanged else _FIRST_SECONDS)
 
     def stop(self) -> None:
-        """Exchange nothing any more."""
+        """Stop the exchange."""
         self._used.clear()
         if self._timer is not None:
             self._timer.cancel()

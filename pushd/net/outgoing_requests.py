@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import HTTPConnectionPool, ResponseDone
+from twisted.web.client import (
+    HTTPConnectionPool,
+    RequestTransmissionFailed,
+    ResponseDone,
+    ResponseNeverReceived,
+)
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
@@ -43,6 +48,9 @@ class OutgoingRequest(NamedTuple):
 async def send_request(agent: IAgent, request: OutgoingRequest, reactor: Any) -> bytes:
     """Return the body of the response, which must have the status 200.
 
+    If the server closes the connection before any part of a response, the request is sent once more, whatever its
+    method: servers close idle connections, perhaps just when the next request is sent.
+
     :raises RequestFailed: when there is none in time, or it is too large.
     """
     sending = Deferred.fromCoroutine(_send(HTTPClient(_UncompressedAgent(agent)), request))
@@ -57,9 +65,18 @@ async def send_request(agent: IAgent, request: OutgoingRequest, reactor: Any) ->
 async def _send(client: HTTPClient, request: OutgoingRequest) -> bytes:
     headers = Headers({name: [value] for name, value in request.headers.items()})
     headers.setRawHeaders("User-Agent", ["pushd"])
-    response = await client.request(
-        request.method, request.url, data=request.body, headers=headers, allow_redirects=False, unbuffered=True
-    )
+
+    def send() -> Any:
+        return client.request(
+            request.method, request.url, data=request.body, headers=headers, allow_redirects=False, unbuffered=True
+        )
+
+    try:
+        response = await send()
+    except (RequestTransmissionFailed, ResponseNeverReceived) as error:
+        if _is_cancelled(error):
+            raise
+        response = await send()
     fault = _fault(response)
     reader = _BodyReader()
     response.deliverBody(reader)
@@ -67,6 +84,10 @@ async def _send(client: HTTPClient, request: OutgoingRequest) -> bytes:
         reader.close()
         raise fault
     return await reader.done
+
+
+def _is_cancelled(error: Exception) -> bool:
+    return any(reason.check(CancelledError) for reason in getattr(error, "reasons", []))
 
 
 def _raise_timeout(_: object, seconds: float) -> NoReturn:
@@ -117,7 +138,7 @@ class _QuietEndpoint:
 class _UncompressedAgent:
     """An agent that does not accept compressed responses: a few bytes of one may become many megabytes.
 
-    treq adds ``Accept-Encoding`` itself, and decompresses each response that has a ``Content-Encoding`` it knows.
+    treq adds ``Accept-Encoding`` itself, and decompresses each response with a ``Content-Encoding`` that it supports.
     """
 
     def __init__(self, agent: IAgent) -> None:

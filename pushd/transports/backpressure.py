@@ -10,6 +10,8 @@ from zope.interface import implementer
 
 from pushd.core.errors import Refusal
 from pushd.core.subscriber import Subscriber
+from pushd.hub.session import Session
+from pushd.net.sockets import has_unread
 
 CLOSE_SECONDS: Final = 5.0
 """Seconds that a peer may take to read its queue, and to answer a close frame."""
@@ -60,11 +62,17 @@ class TwoWayBackpressure(Backpressure):
     __slots__ = ()
 
     transport: Any
+    _session: Session[Any]
 
     @property
     def is_busy(self) -> bool:
         """Whether received commands are being executed or wait."""
-        raise NotImplementedError
+        return self._session.is_busy
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether the peer has sent bytes, perhaps a pong or the rest of a line, that were not read yet."""
+        return has_unread(self.transport)
 
     def resumeProducing(self) -> None:
         """Called when the send buffer of the transport is empty again: send the queue, and read on."""

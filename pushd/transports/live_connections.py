@@ -14,6 +14,7 @@ from pushd.core.replay import StartPosition
 from pushd.core.subscriber import SubscriberClosed
 from pushd.http.access_log import AccessLog
 from pushd.hub.hub import Hub
+from pushd.hub.subscriber_roles import subscribe_with_roles
 from pushd.metrics import Counters
 from pushd.net.admission import Slot
 from pushd.transports.interface import Connection
@@ -67,23 +68,14 @@ class LiveConnections(Generic[C]):
     ) -> StartPosition | None:
         """Subscribe a connection that is being opened; remove it when that fails.
 
-        :param member: as whom it enters the channels among the topics; None if it does not.
-        :param responder: whether it counts as a responder for the topics, patterns too.
+        :param member, responder: see `subscribe_with_roles`.
         :return: where its replay starts; None when its client has disconnected meanwhile.
         :raises Refusal: when it was closed meanwhile, or cannot be subscribed.
         """
         try:
-            presence = self._hub.presence
-            presence.check(connection.subscriber.peer, topics, member)
-            if responder:
-                self._hub.requests.check_responder(connection.subscriber.peer, topics)
-            opening = await self._hub.subscribe(connection.subscriber, topics, since)
-            if responder:
-                self._hub.requests.add_responder(connection.subscriber)
-            await presence.enter_topics(connection.subscriber, topics, member)
-            if connection.subscriber.is_closed:
-                raise SubscriberClosed(connection.subscriber.closed_for)
-            return opening
+            return await subscribe_with_roles(
+                self._hub, connection.subscriber, topics, since, member, responder=responder
+            )
         except SubscriberClosed as closed:
             if closed.why is not None:
                 raise closed.why from None

@@ -21,14 +21,15 @@ from pushd.core.peer import Peer
 from pushd.core.subscriber import Subscriber
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
-from pushd.hub.session import Session, SessionContext
+from pushd.hub.session import Session
+from pushd.hub.session_queue import SessionContext
 from pushd.metrics import Counters
 from pushd.net.addresses import host_of
 from pushd.net.admission import Admission, Slot, network_of
 from pushd.net.fan_out import direct_handle
 from pushd.net.keepalive import Deadlines
 from pushd.net.low_priority import prioritize
-from pushd.net.sockets import close_within, has_unread, limit_reads
+from pushd.net.sockets import close_within, limit_reads
 from pushd.transports.backpressure import CLOSE_SECONDS, TwoWayBackpressure
 from pushd.transports.credential_deadlines import CredentialDeadlines
 from pushd.transports.live_connections import LiveConnections
@@ -128,11 +129,6 @@ class LineConnection(TwoWayBackpressure):
         if (was_busy or self.subscriber.is_paused) and not self.subscriber.is_closed:
             self.transport.pauseProducing()
 
-    @property
-    def is_busy(self) -> bool:
-        """See `TwoWayBackpressure`."""
-        return self._session.is_busy
-
     def _split(self, data: bytes) -> list["_Item"]:
         """Return the lines that `data` completes, followed by a refusal when the rest cannot be accepted."""
         charged = len(self._rest)
@@ -186,11 +182,6 @@ class LineConnection(TwoWayBackpressure):
     def release_for(self, refusal: Refusal) -> None:
         """Called when the memory budget is exceeded and the line makes no progress; see `pushd.core.budget.Holder`."""
         self._factory.hub.disconnect(self.subscriber, refusal)
-
-    @property
-    def has_unread(self) -> bool:
-        """Whether the peer has sent bytes, perhaps the rest of the line, that were not read yet."""
-        return has_unread(self.transport)
 
     def readConnectionLost(self) -> None:
         """Called when the peer has closed its sending side: answer the pending commands, then close."""

@@ -30,12 +30,12 @@ from pushd.http.query import (
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
-from pushd.hub.session import Session, SessionContext
+from pushd.hub.session import Session
+from pushd.hub.session_queue import SessionContext
 from pushd.net.admission import Slot
 from pushd.net.fan_out import direct_handle
 from pushd.net.keepalive import Deadlines, Wheel
 from pushd.net.low_priority import prioritize
-from pushd.net.sockets import has_unread
 from pushd.transports.backpressure import CLOSE_SECONDS, TwoWayBackpressure
 from pushd.transports.credential_deadlines import CredentialDeadlines
 from pushd.transports.live_connections import LiveConnections
@@ -147,11 +147,6 @@ class WebSocket(TwoWayBackpressure):
         except NoRoom as refusal:
             self._close_for(refusal)
 
-    @property
-    def is_busy(self) -> bool:
-        """See `TwoWayBackpressure`."""
-        return self._session.is_busy
-
     def _hold(self, size: int) -> None:
         """Charge `size` bytes of an incomplete message to the memory budget. Close when the message has too many
         pieces, which may be empty, or when the budget is used up.
@@ -238,11 +233,6 @@ class WebSocket(TwoWayBackpressure):
         if not self.subscriber.is_paused:
             self._resource.pongs.expect(self)
             self.transport.write(PING)
-
-    @property
-    def has_unread(self) -> bool:
-        """Whether the peer has sent bytes, perhaps a pong, that were not read yet."""
-        return has_unread(self.transport)
 
     def message_timed_out(self) -> None:
         """Called when a message, or a frame, is incomplete after its time, however steadily it is sent: close."""

@@ -1,6 +1,6 @@
 """Signatures of outgoing requests, by Standard Webhooks 1.0 (https://www.standardwebhooks.com).
 
-The receiver verifies the headers with the shared secret: so it knows who sent the body, and that it is recent.
+The receiver verifies the headers with the shared secret, which authenticates the sender and the time of the body.
 """
 
 import base64
@@ -46,7 +46,7 @@ def new_message_id() -> str:
 def signature_headers(keys: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
     """Return the headers that sign a body.
 
-    :param keys: the secrets; each makes a signature, so that a receiver may know either of two.
+    :param keys: the secrets; each makes a signature, so that a receiver needs only one of them.
     :param timestamp: unix seconds of this attempt.
     """
     signed = b"%s.%d.%s" % (message_id.encode("ascii"), timestamp, body)

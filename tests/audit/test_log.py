@@ -95,6 +95,7 @@ def test_refusal_names_who_wanted_what(log: Log) -> None:
             "count": 1,
         }
     ]
+    assert log.output.data.startswith(b'{"time":"1970-01-01T00:00:00.500Z","event":"refused","code":"forbidden",')
 
 
 def test_refusal_of_a_genuine_credential_has_its_subject(log: Log) -> None:

@@ -16,12 +16,12 @@ from pushd.core.errors import TooManyChannels
 from pushd.core.message import Message, draft
 from pushd.core.remembered_urls import RememberedUrls
 from tests.backends.backend_harness import BackendHarness, Wait, cursor, ids
+from tests.backends.contract_ephemeral import EphemeralContract
 from tests.backends.contract_latest import LatestContract
 from tests.backends.contract_requests import RequestContract
 from tests.backends.contract_retention import RetentionContract
 from tests.backends.contract_revocations import RevocationContract
 from tests.backends.contract_rules import RulesContract
-from tests.backends.contract_transient import TransientContract
 from tests.backends.contract_usage import UsageContract
 
 Start = Callable[..., Awaitable[BackendHarness]]
@@ -466,7 +466,7 @@ class UrlContract:
 
 class BackendContract(
     PublishContract,
-    TransientContract,
+    EphemeralContract,
     RequestContract,
     StartContract,
     LatestContract,

@@ -10,7 +10,7 @@ from pushd.core.catch_up import CatchUp
 from pushd.core.delivery import Delivery, Recent
 from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import BadParameter
-from pushd.core.message import Message, draft, transient
+from pushd.core.message import Message, draft, unkept_message
 from pushd.core.outbox import QueueLimits
 from tests.build import FakePeer, StatefulWire, at, message, page
 from tests.core.dispatching import ALL, accept, dispatcher_of
@@ -47,13 +47,13 @@ def test_a_draft_that_is_not_kept_has_neither_a_time_to_live_nor_an_end(options:
         draft("a", b"x", keep=False, **options)  # type: ignore[arg-type]
 
 
-def test_a_transient_message_has_all_fields_of_its_draft() -> None:
+def test_unkept_message_has_all_fields_of_its_draft() -> None:
     made = structs.replace(draft("a", b"x", "text/plain", "event", keep=False), sender="alice")
-    sent = transient(made, "E", 7, 1.25)
+    sent = unkept_message(made, "E", 7, 1.25)
     assert (sent.seq, sent.order, sent.prev, sent.is_kept, sent.is_local) == (7, 8, None, False, False)
     assert (sent.channel, sent.data, sent.content_type, sent.encoding) == ("a", b"x", "text/plain", "text")
     assert (sent.event, sent.sender, sent.time) == ("event", "alice", 1.25)
-    local = transient(draft("a", b"x", end=True), "E", 7, 1.25, is_local=True)
+    local = unkept_message(draft("a", b"x", end=True), "E", 7, 1.25, is_local=True)
     assert (local.order, local.is_kept, local.is_local, local.end) == (8, True, True, True)
 
 

@@ -389,7 +389,7 @@ def outcome(put: Callable[[], int]) -> int | None:
 # Ephemeral messages
 
 
-def transient(seq: int, channel: str = "a", data: bytes = b"x" * 100) -> Delivery:
+def ephemeral(seq: int, channel: str = "a", data: bytes = b"x" * 100) -> Delivery:
     return Delivery(structs.replace(message(seq, channel, data), is_kept=False))
 
 
@@ -400,34 +400,34 @@ def orders(outbox: Outbox) -> list[int]:
 
 @pytest.mark.parametrize("policy", list(Policy))
 def test_ephemeral_messages_are_dropped_before_any_other(policy: Policy) -> None:
-    outbox = filled(QueueLimits(3), delivery(1), transient(1), transient(1, "b"), policy=policy)
+    outbox = filled(QueueLimits(3), delivery(1), ephemeral(1), ephemeral(1, "b"), policy=policy)
     assert outbox.put(delivery(2, "b"), policy) == 2
     assert orders(outbox) == [1, 2]
     assert not outbox.has_dropped
-    assert outbox.put(transient(2), policy) == 0
-    assert outbox.put(transient(2, "b"), policy) == 1
+    assert outbox.put(ephemeral(2), policy) == 0
+    assert outbox.put(ephemeral(2, "b"), policy) == 1
     assert [each.message.channel for each in outbox] == ["a", "b", "b"]
     outbox.put(delivery(3, "c"), policy)
-    assert outbox.put(transient(3), policy) == 1
+    assert outbox.put(ephemeral(3), policy) == 1
     assert orders(outbox) == [1, 2, 3]
     assert outbox.bytes == 3 * SIZE
     assert not outbox.has_dropped
 
 
 def test_latest_keeps_a_message_that_only_an_ephemeral_one_has_followed() -> None:
-    outbox = filled(QueueLimits(3), delivery(1), delivery(2, "b"), transient(2), policy=Policy.LATEST)
+    outbox = filled(QueueLimits(3), delivery(1), delivery(2, "b"), ephemeral(2), policy=Policy.LATEST)
     outbox.put(delivery(3, "b"), Policy.LATEST)
-    outbox.put(transient(3), Policy.LATEST)
+    outbox.put(ephemeral(3), Policy.LATEST)
     outbox.put(delivery(4, "b"), Policy.LATEST)
     assert orders(outbox) == [1, 4]
-    outbox.put(transient(4), Policy.LATEST)
+    outbox.put(ephemeral(4), Policy.LATEST)
     assert seqs(outbox.take(ALL)) == [1, 4, 4]
 
 
 def test_an_eager_queue_replaces_a_picture_by_an_ephemeral_one() -> None:
-    outbox = filled(QueueLimits(3, eager=True), delivery(1), transient(1), transient(1, "b"), policy=Policy.LATEST)
+    outbox = filled(QueueLimits(3, eager=True), delivery(1), ephemeral(1), ephemeral(1, "b"), policy=Policy.LATEST)
     assert orders(outbox) == [2, 2]
-    outbox.put(transient(1), Policy.LATEST)
+    outbox.put(ephemeral(1), Policy.LATEST)
     assert [each.message.channel for each in outbox] == ["b", "a"]
     outbox.put(delivery(2), Policy.LATEST)
     assert orders(outbox) == [2, 2]
@@ -435,7 +435,7 @@ def test_an_eager_queue_replaces_a_picture_by_an_ephemeral_one() -> None:
 
 @pytest.mark.parametrize("policy", list(Policy))
 def test_relief_of_memory_drops_ephemeral_messages_first(policy: Policy) -> None:
-    outbox = filled(QueueLimits(), delivery(1), transient(1), delivery(2), transient(2), policy=policy)
+    outbox = filled(QueueLimits(), delivery(1), ephemeral(1), delivery(2), ephemeral(2), policy=policy)
     outbox.shed(policy)
     assert len(outbox) == (2 if policy is Policy.DISCONNECT else 1)
     assert all(each.message.is_kept for each in outbox)
@@ -454,9 +454,9 @@ def test_no_kept_message_is_lost_to_ephemeral_ones(data: st.DataObject) -> None:
             seq += 1
             outbox.put(delivery(seq, "ab"[seq % 2]), policy)
         elif step == "e":
-            outbox.put(transient(seq, "ab"[len(outbox) % 2]), policy)
+            outbox.put(ephemeral(seq, "ab"[len(outbox) % 2]), policy)
         elif step == "t":
             taken += [each.message.seq for each in outbox.take(250) if each.message.is_kept]
     taken += [each.message.seq for each in outbox.take(ALL) if each.message.is_kept]
     assert taken == list(range(1, seq + 1))
-    assert (len(outbox), outbox.bytes, outbox._transient) == (0, 0, 0)
+    assert (len(outbox), outbox.bytes, outbox._ephemeral) == (0, 0, 0)

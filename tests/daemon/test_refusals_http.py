@@ -33,6 +33,7 @@ ADDRESSES = {
     "/presence/a": READ | {"PUT", "DELETE"},
     "/presence/a/b": READ | {"PUT", "DELETE"},
     "/heartbeat/a": READ | {"POST"},
+    "/request/a": {"OPTIONS", "POST"},
     "/metrics": READ,
     "/health/live": READ,
     "/health/ready": READ,

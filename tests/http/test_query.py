@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from pushd.core.cursor import NOW, Last, Since, parse_since
 from pushd.core.errors import BadParameter, BadSince, Refusal
-from pushd.core.outbox import Policy
-from pushd.http.query import decimal, name_in_path, parameter, policy_of, since_of, whole_number
+from pushd.http.query import decimal, flag, name_in_path, parameter, policy_of, since_of, whole_number
 from pushd.http.request import Request
 
 QUERIES = st.lists(
@@ -89,6 +88,14 @@ def test_three_parameters_set_the_start_position(query: bytes, since: Since) -> 
 
 def test_a_missing_parameter_has_its_default_and_a_repeated_one_is_refused() -> None:
     assert (whole_number(request_for(), b"n", 3, 0, 9), decimal(request_for(), b"n")) == (3, None)
-    assert policy_of(request_for()) is Policy.DISCONNECT
+    assert policy_of(request_for()) is None
     with pytest.raises(BadParameter):
         parameter(request_for(b"a=1&a=1"), b"a")
+
+
+def test_flag_is_0_or_1_or_missing() -> None:
+    found = [flag(request_for(query), b"n") for query in (b"", b"n=0", b"n=1")]
+    assert found == [None, False, True]
+    for query in (b"n=", b"n=2", b"n=true"):
+        with pytest.raises(BadParameter, match="n must be 0 or 1"):
+            flag(request_for(query), b"n")

@@ -57,7 +57,8 @@ def test_connection_of_another_identity_is_refused(register: Register) -> None:
                 continue
             with pytest.raises(Forbidden):
                 exclusions.checked(peer(publisher), excluding(Exclusion(id)))
-            assert isinstance(exclusions.judged(peer(publisher), excluding(Exclusion(id))), Forbidden)
+            (judged,) = exclusions.judged(peer(publisher), [excluding(Exclusion(id))])
+            assert isinstance(judged, Forbidden)
             assert exclusions.find(Exclusion(id, owner_of(publisher))) is None
 
 

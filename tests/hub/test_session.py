@@ -47,7 +47,8 @@ from pushd.core.outbox import Policy
 from pushd.core.peer import DAEMON
 from pushd.core.subscriber import SubscriberClosed
 from pushd.hub.hub import Hub
-from pushd.hub.session import Session, SessionContext
+from pushd.hub.session import Session
+from pushd.hub.session_queue import SessionContext
 from pushd.metrics import Counters
 from tests.build import FakePeer, ReadableWire
 

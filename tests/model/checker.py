@@ -17,9 +17,9 @@ from tests.soak.transports import (
     Confirmed,
     ReceivedCursor,
     ReceivedEnd,
+    ReceivedEphemeral,
     ReceivedGap,
     ReceivedMessage,
-    ReceivedTransient,
 )
 
 
@@ -132,8 +132,8 @@ class Checker:
                     self._advance(tick, parse_id(cursor), f"the subscription begins at {cursor}")
             case ReceivedMessage():
                 self._on_message(tick, event)
-            case ReceivedTransient():
-                self._on_transient(event)
+            case ReceivedEphemeral():
+                self._on_ephemeral(event)
             case ReceivedGap():
                 self._on_gap(Gap(tick, progress.connection, event, progress.slow))
             case ReceivedCursor(id):
@@ -159,7 +159,7 @@ class Checker:
             self._fault(f"received {id} {text}, which was published before the subscription", channel)
         if self._trace.since == "latest" and progress.connection == 1 and not progress.is_poll:
             self._check_newest(publication, id, tick)
-        if publication.is_transient:
+        if publication.is_ephemeral:
             self._fault(f"received {text}, which is ephemeral, with the id {id}", channel)
         progress.newest_start = max(progress.newest_start, publication.started)
         before = progress.received[text]
@@ -174,9 +174,9 @@ class Checker:
             self._fault(f"received {id} {text} after {progress.position}", channel)
         self._advance(tick, id, f"{id} {text}", channel)
 
-    def _on_transient(self, message: ReceivedTransient) -> None:
+    def _on_ephemeral(self, message: ReceivedEphemeral) -> None:
         publication, progress = self._record.publications.get(message.data), self._progress
-        if publication is None or not publication.is_transient:
+        if publication is None or not publication.is_ephemeral:
             self._fault(f"received {message.data!r} without an id", message.channel)
             return
         text, channel = publication.text, publication.channel
@@ -255,7 +255,7 @@ class Checker:
         record = self._record
         if not gap.is_about(publication.channel) or publication.started > gap.tick:
             return False
-        if publication.is_mark or publication.is_transient:
+        if publication.is_mark or publication.is_ephemeral:
             return False
         if publication.outcome is Outcome.REFUSED:
             return False

@@ -27,7 +27,7 @@ _DOUBLES = 0.2
 _REPEATS = 0.2
 """How often it is repeated although it was answered."""
 _MAX_PAUSE = 0.02
-_TRANSIENT_SHARE = 0.15
+_EPHEMERAL_SHARE = 0.15
 _NO_ID = frozenset({"-", "None"})
 """The id in the receipt of an ephemeral message: over TCP, and in JSON."""
 _BURST = 25
@@ -104,8 +104,8 @@ class Publisher:
         publications = [self._new(rng.choice(self._channels), can_end=way != "PUB") for _ in range(count)]
         if way == "PUB":
             for publication in publications:
-                publication.ttl, publication.is_transient = None, False
-        is_kept = not any(publication.is_transient for publication in publications)
+                publication.ttl, publication.is_ephemeral = None, False
+        is_kept = not any(publication.is_ephemeral for publication in publications)
         if way in ("POST", "batch") and is_kept and rng.random() < 0.25:
             for publication in publications:
                 publication.key = f"key {publications[0].text}"
@@ -120,8 +120,8 @@ class Publisher:
             publication.is_mark = rng.random() < 0.5
         elif can_end and rng.random() < 0.08:
             publication.ttl = round(rng.uniform(0.05, 0.6), 2)
-        elif can_end and rng.random() < _TRANSIENT_SHARE:
-            publication.is_transient = True
+        elif can_end and rng.random() < _EPHEMERAL_SHARE:
+            publication.is_ephemeral = True
         return self._record.publish(publication)
 
     async def _publish(self, way: str, publications: list[Publication]) -> None:
@@ -163,7 +163,7 @@ class Publisher:
     def _settle(self, publication: Publication, id: str | None, code: str) -> bool:
         """Record an answer; return whether the outcome is known."""
         record = self._record
-        if id is not None and publication.is_transient:
+        if id is not None and publication.is_ephemeral:
             if id not in _NO_ID:
                 record.fault(f"{publication.text}, which is ephemeral, has the id {id}", publication.channel)
             record.pass_on(publication)
@@ -199,7 +199,7 @@ class Publisher:
         (publication,) = publications
         query = [f"ttl={publication.ttl:g}"] if publication.ttl else []
         query += ["end=1"] if publication.ends else []
-        query += ["keep=0"] if publication.is_transient else []
+        query += ["keep=0"] if publication.is_ephemeral else []
         target = f"/pub/{publication.channel}?{'&'.join(query)}"
         body = b"" if publication.is_mark else publication.data.encode()
         headers = "Content-Type: text/plain; charset=utf-8\r\n" + _key_header(publication)
@@ -251,7 +251,7 @@ class Publisher:
             fields["ttl"] = publication.ttl
         if publication.ends:
             fields["end"] = True
-        if publication.is_transient:
+        if publication.is_ephemeral:
             fields["keep"] = False
         return json.dumps(fields)
 

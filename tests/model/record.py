@@ -35,7 +35,7 @@ class Publication:
     ends: bool = False
     is_mark: bool = False
     """Whether it is only an end mark, which is not received."""
-    is_transient: bool = False
+    is_ephemeral: bool = False
     """Whether it is ephemeral: never kept, and without an id."""
     key: str | None = None
     outcome: Outcome = Outcome.UNKNOWN
@@ -56,7 +56,7 @@ class Publication:
 
     def __str__(self) -> str:
         marks = f"{' end' if self.ends else ''}{f' ttl={self.ttl:g}' if self.ttl else ''}{' key' if self.key else ''}"
-        marks += " ephemeral" if self.is_transient else ""
+        marks += " ephemeral" if self.is_ephemeral else ""
         ids = " ".join(map(str, sorted(self.ids))) or "no id"
         return f"{self.channel} {self.text}{marks}: {self.outcome.value}, {ids}"
 
@@ -288,7 +288,7 @@ class Record:
             if (
                 other is publication
                 or other.is_mark
-                or other.is_transient
+                or other.is_ephemeral
                 or other.outcome is Outcome.REFUSED
                 or other.started > tick
             ):

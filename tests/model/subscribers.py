@@ -17,9 +17,9 @@ from tests.soak.transports import (
     Confirmed,
     ReceivedCursor,
     ReceivedEnd,
+    ReceivedEphemeral,
     ReceivedGap,
     ReceivedMessage,
-    ReceivedTransient,
     Subscription,
     SubscriptionRefused,
 )
@@ -147,7 +147,7 @@ class Subscriber:
                 if publication := record.publications.get(text):
                     channel = publication.channel
                     record.observe(publication, id)
-        if isinstance(event, ReceivedTransient):
+        if isinstance(event, ReceivedEphemeral):
             event = event._replace(data=str(event.data).partition(" ")[0])
         if not isinstance(event, ReceivedMessage | ReceivedCursor):
             record.counts[_name_of(event)] += 1

@@ -11,9 +11,9 @@ from tests.soak.transports import (
     Confirmed,
     ReceivedCursor,
     ReceivedEnd,
+    ReceivedEphemeral,
     ReceivedGap,
     ReceivedMessage,
-    ReceivedTransient,
 )
 
 _COUNT = 6
@@ -255,47 +255,47 @@ def test_id_older_than_an_acknowledged_one_is_found() -> None:
 # Ephemeral messages
 
 
-def with_transient(number: int = 7) -> tuple[Scene, ReceivedTransient]:
+def with_ephemeral(number: int = 7) -> tuple[Scene, ReceivedEphemeral]:
     """Return a scene in which an ephemeral message is acknowledged last, and the message."""
     scene = Scene()
-    publication = Publication(f"E.{number}", "a", scene.record.tick(), is_transient=True)
+    publication = Publication(f"E.{number}", "a", scene.record.tick(), is_ephemeral=True)
     scene.record.publish(publication)
     scene.record.pass_on(publication)
-    return scene, ReceivedTransient("a", publication.text)
+    return scene, ReceivedEphemeral("a", publication.text)
 
 
 def test_ephemeral_message_may_be_missing_and_is_received_once_on_each_connection() -> None:
-    scene, transient = with_transient()
+    scene, ephemeral = with_ephemeral()
     assert scene.faults(*ALL) == []
-    scene, transient = with_transient()
-    assert scene.faults(*ALL, transient, Closed("cut"), Opened("test", "E-6"), Confirmed(), transient) == []
+    scene, ephemeral = with_ephemeral()
+    assert scene.faults(*ALL, ephemeral, Closed("cut"), Opened("test", "E-6"), Confirmed(), ephemeral) == []
 
 
 def test_ephemeral_message_that_is_received_twice_is_found() -> None:
-    scene, transient = with_transient()
-    assert "received E.7 twice" in scene.faults(*ALL, transient, transient)[0]
+    scene, ephemeral = with_ephemeral()
+    assert "received E.7 twice" in scene.faults(*ALL, ephemeral, ephemeral)[0]
 
 
 def test_ephemeral_message_after_a_later_one_is_found() -> None:
-    scene, transient = with_transient()
+    scene, ephemeral = with_ephemeral()
     scene.publish(9)
-    assert "received E.7 after a message" in scene.faults(*ALL, message(9), transient)[0]
+    assert "received E.7 after a message" in scene.faults(*ALL, message(9), ephemeral)[0]
 
 
 def test_ephemeral_message_with_an_id_is_found() -> None:
-    scene, _ = with_transient()
+    scene, _ = with_ephemeral()
     assert any("E.7, which is ephemeral, with the id E-7" in fault for fault in scene.faults(*ALL, message(7)))
 
 
 def test_ephemeral_message_that_was_not_published_so_is_found() -> None:
-    assert "received 'E.1' without an id" in Scene().faults(*ALL, ReceivedTransient("a", "E.1"))[0]
-    scene, transient = with_transient()
-    assert "on b" in scene.faults(*ALL, transient._replace(channel="b"))[0]
+    assert "received 'E.1' without an id" in Scene().faults(*ALL, ReceivedEphemeral("a", "E.1"))[0]
+    scene, ephemeral = with_ephemeral()
+    assert "on b" in scene.faults(*ALL, ephemeral._replace(channel="b"))[0]
 
 
 @pytest.mark.parametrize("reason", ["evicted", "expired", "slow"])
 def test_gap_because_of_an_ephemeral_message_is_found(reason: str) -> None:
-    scene, _ = with_transient()
+    scene, _ = with_ephemeral()
     scene.publish(8)
     faults = scene.faults(*ALL, ReceivedGap("a", "E-6", "E-7", reason), message(8))
     assert "although nothing in it was lost" in faults[0]

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import pytest
 import pytest_twisted
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.web.client import Agent
 
-from pushd.net.outgoing_requests import OutgoingRequest, QuietConnectionPool, send_request
+from pushd.net.outgoing_requests import OutgoingRequest, QuietConnectionPool, RequestFailed, send_request
 from tests.auth.test_document_fetch import DocumentServer, response, server
 
 __all__ = ["server"]
@@ -42,3 +43,37 @@ async def test_a_body_and_headers_are_sent_and_no_cookie_is_kept(server: Documen
         assert b"cookie" not in head.lower()
         assert body == b'{"a":1}'
     await server.lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_on_a_connection_that_the_server_closes_is_sent_again(server: DocumentServer) -> None:
+    from twisted.internet import reactor
+
+    pool = QuietConnectionPool(reactor, persistent=True)
+    agent = Agent(reactor, pool=pool)
+    server.answer, server.closes = response(b"{}"), True
+    try:
+        for _ in range(3):  # each at once, before the end of the previous connection is read
+            assert await send_request(agent, OutgoingRequest("POST", server.url, {}, b"x"), reactor) == b"{}"
+    finally:
+        await pool.closeCachedConnections()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_is_sent_at_most_twice(server: DocumentServer) -> None:
+    from twisted.internet import reactor
+
+    server.answer, server.closes = b"", True
+    with pytest.raises(RequestFailed, match="closed cleanly"):
+        await send_request(Agent(reactor), OutgoingRequest("POST", server.url, {}, b"x"), reactor)
+    assert len(server.requests) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_without_an_answer_in_time_is_sent_once(server: DocumentServer) -> None:
+    from twisted.internet import reactor
+
+    with pytest.raises(RequestFailed, match=r"within 0\.05 seconds"):
+        await send_request(Agent(reactor), OutgoingRequest("POST", server.url, {}, b"x", timeout=0.05), reactor)
+    await server.lost
+    assert len(server.requests) == 1

@@ -68,7 +68,7 @@ class ReceivedMessage(NamedTuple):
     data: Any
 
 
-class ReceivedTransient(NamedTuple):
+class ReceivedEphemeral(NamedTuple):
     """An ephemeral message of a subscribed channel, which has no id."""
 
     channel: str | None
@@ -97,7 +97,7 @@ class ReceivedCursor(NamedTuple):
     id: str
 
 
-Item = Confirmed | ReceivedMessage | ReceivedTransient | ReceivedGap | ReceivedEnd | ReceivedCursor
+Item = Confirmed | ReceivedMessage | ReceivedEphemeral | ReceivedGap | ReceivedEnd | ReceivedCursor
 Items = AsyncGenerator[Item, None]
 Transport = Callable[[Ports, Subscription], Items]
 
@@ -256,8 +256,8 @@ def _items(text: str | bytes) -> list[Item]:
     return [_received(message.get("id"), message["channel"], message.get("data"))] if is_message else []
 
 
-def _received(id: str | None, channel: str | None, data: Any) -> ReceivedMessage | ReceivedTransient:
-    return ReceivedTransient(channel, data) if id is None else ReceivedMessage(id, channel, data)
+def _received(id: str | None, channel: str | None, data: Any) -> ReceivedMessage | ReceivedEphemeral:
+    return ReceivedEphemeral(channel, data) if id is None else ReceivedMessage(id, channel, data)
 
 
 def _confirmed_by_line(line: bytes) -> Confirmed:

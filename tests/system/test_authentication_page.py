@@ -122,7 +122,7 @@ def test_configurations_are_accepted(folder: Path, tmp_path: Path) -> None:
 async def test_token_of_an_application_is_accepted(tmp_path: Path) -> None:
     secret = tmp_path / "2026-11.secret"
     secret.write_text("0" * 64 + "\n", encoding="utf-8")
-    issuer = next(block for block in CONFIGURATIONS if "secret_files" in block)
+    issuer = next(block for block in CONFIGURATIONS if "[auth.issuer" in block and "secret_files" in block)
     code = next(block for block in blocks(PAGE, "python") if "def pushd_token" in block)
     assert "/etc/pushd/2026-11.secret" in issuer and "/etc/pushd/2026-11.secret" in code
     names: dict[str, Any] = {}

@@ -11,7 +11,8 @@ from pushd.core.message import draft
 from pushd.core.names import Scope
 from pushd.core.outbox import Policy
 from pushd.core.subscriber import Subscriber
-from pushd.hub.session import Session, SessionContext
+from pushd.hub.session import Session
+from pushd.hub.session_queue import SessionContext
 from tests.transports.daemon import RunningDaemon
 from tests.transports.every_client import UNCONFINED, each_client
 from tests.transports.http_client import address

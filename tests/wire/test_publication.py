@@ -186,7 +186,7 @@ def test_refusal_is_one_short_line_for_any_key(key: str) -> None:
 @pytest.mark.parametrize(
     ("member", "reason"),
     [
-        ('"keep":"no"', "Expected `bool`, got `str` - at `$.keep`"),
+        ('"end":"no"', "Expected `bool`, got `str` - at `$.end`"),
         ('"except":["a"]', "Expected `str | null`, got `array` - at `$.except`"),
         ('"secret words":1', "Object contains unknown field"),
         ('"keeep":false', "Object contains unknown field `keeep`"),

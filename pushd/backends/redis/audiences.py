@@ -1,6 +1,6 @@
 """Audiences: the subscribers of a channel at all nodes. Each node is asked over pub/sub, and replies for itself.
 
-A node that is down has no connection and is not waited for, so nothing is stored that would have to expire.
+Nothing is stored that would have to expire.
 """
 
 from collections import Counter
@@ -14,34 +14,27 @@ from twisted.internet.defer import Deferred
 from pushd.backends.interface import Audience
 from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.key_names import ALL, of_node
+from pushd.backends.redis.node_replies import NodeReplies
 
 _TIMEOUT_SECONDS: Final = 0.5
-"""How long a reply is waited for, of a node that is frozen or whose dead connection Redis has not noticed."""
+"""How long the replies are waited for."""
 
 _decode = msgspec.json.Decoder(tuple[bool, dict[str, int]]).decode
 
 
-class _AudienceQuery:
+class _AudienceQuery(NodeReplies):
     """A query to all nodes, with the sum of the replies so far."""
 
     def __init__(self, own: Audience) -> None:
+        super().__init__()
         self.named = own.named
         self.transports = Counter(own.transports)
-        self.answers = 0
-        self.wanted: int | None = None
-        self.done: Deferred[None] = Deferred()
 
     def add_reply(self, named: bool, transports: dict[str, int]) -> None:
         """Add the reply of a node."""
-        self.answers += 1
         self.named = self.named or named
         self.transports.update(transports)
-        self.check_complete()
-
-    def check_complete(self) -> None:
-        """Finish when all nodes have replied."""
-        if self.wanted is not None and self.answers >= self.wanted and not self.done.called:
-            self.done.callback(None)
+        self.count_reply()
 
 
 class AudienceQueries:
@@ -66,9 +59,7 @@ class AudienceQueries:
         self._queries[number] = query
         try:
             words = f"ask {self._node} {number}\n{channel}"
-            query.wanted = await self._commands.publish(ALL, words.encode()) - 1
-            query.check_complete()
-            await query.done.addTimeout(_TIMEOUT_SECONDS, self._clock, lambda *_: None)
+            await query.wait(self._commands.publish(ALL, words.encode()), _TIMEOUT_SECONDS, self._clock)
         finally:
             del self._queries[number]
         return Audience(query.named, dict(query.transports))

@@ -1,6 +1,5 @@
 """The Redis backend: connects its parts and reports their health."""
 
-import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +30,7 @@ from pushd.backends.redis.requests import RedisRequests
 from pushd.backends.redis.retention_walk import RetentionWalk
 from pushd.backends.redis.revocations import RedisRevocations
 from pushd.backends.redis.scripts import JOIN
+from pushd.backends.redis.server_checks import EvictionWarning, run_id_of
 from pushd.backends.redis.subscriptions import TopicSubscriptions
 from pushd.backends.redis.usage import NodeUsage
 from pushd.core.channel_rules import NO_RULES, ChannelRules, Retentions
@@ -38,31 +38,25 @@ from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
-from pushd.core.message import Draft, transient
+from pushd.core.message import Draft, unkept_message
 from pushd.core.replay import ChannelInfo, Page, StartPosition
 from pushd.core.revocations import Revocation
 from pushd.core.usage import UsageReply, UsageReport
 
-_OLDEST: Final = (6, 2)
-"""The first version of Redis that is supported; the one before gets no corrections any more."""
 _PAGES: Final = 64
-"""Pages that are read at a time, so that a crowd that comes back takes no more memory than these."""
-
-_NO_EVICTION: Final = "noeviction"
-_FACT: Final = re.compile(rb"^(\w+):(.*?)\r?$", re.MULTILINE)
-_NUMBER: Final = re.compile(rb"[0-9]{1,9}")
+"""The most pages that are read at a time, which bounds the memory when many subscribers reconnect together."""
 
 _joined = msgspec.msgpack.Decoder(tuple[str, int, int, int, int]).decode
 
 
 @dataclass(frozen=True, slots=True)
 class RedisOptions:
-    """What can be said about a store in Redis beside where it is."""
+    """The settings of the backend, besides the address of Redis."""
 
     prefix: str = "pushd:"
-    """Of all keys and channels; nodes that share it are one."""
+    """The prefix of all keys and channels; nodes with the same prefix share one history."""
     publish_timeout: float = 5.0
-    """Seconds that anybody waits for Redis at most."""
+    """The timeout of a publish and of any other call of Redis, in seconds."""
     is_local_when_away: bool = False
     """Whether messages go to the subscribers of this node while Redis is unavailable."""
     ca_file: str = ""
@@ -152,8 +146,9 @@ class RedisBackend:
         self._feed: Feed
         self._audiences: AudienceQueries
         self._limited_log = LimitedLog(self.log, reactor)
-        self._told: str | None = None
-        self._warned_policy = _NO_EVICTION
+        self._reported_reason: str | None = None
+        """Why Redis is unavailable, as it was reported last."""
+        self._eviction_warning = EvictionWarning()
         self._is_stopping = False
 
     async def start(self, events: BackendEvents) -> None:
@@ -188,9 +183,11 @@ class RedisBackend:
         self._retention_walk.reconfigure(self._publisher.retentions)
 
     async def publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> Sequence[PublishResult]:
-        heard = [sum(self._events.local_audience(draft.channel).transports.values()) if key else 0 for draft in drafts]
+        audiences = [
+            sum(self._events.local_audience(draft.channel).transports.values()) if key else 0 for draft in drafts
+        ]
         try:
-            return await self._publisher.publish(drafts, heard, key)
+            return await self._publisher.publish(drafts, audiences, key)
         except NotSent as refusal:
             if self._options.is_local_when_away and self._feed.position is not None:
                 return [self._publish_locally(draft, refusal) for draft in drafts]
@@ -300,7 +297,7 @@ class RedisBackend:
         position = self._feed.position
         if position is None or not self._events.local_audience(draft.channel).transports:
             return Unavailable(str(refusal))
-        message = transient(draft, *position, self._wall(), is_local=True)
+        message = unkept_message(draft, *position, self._wall(), is_local=True)
         self._events.deliver(message, draft.exclude)
         return message
 
@@ -310,8 +307,8 @@ class RedisBackend:
         await log_in(protocol, self._address)
         if self._address.db:
             await protocol.execute_command("SELECT", self._address.db)
-        self._commands.run = await self._run_of(protocol)
-        await self._warn_of_eviction(protocol)
+        self._commands.run = await run_id_of(protocol)
+        await self._eviction_warning.check(protocol)
         position = self._feed.position or MessageId("", 0)
         newest = max(position.seq, self._publisher.newest)
         raw = await self._commands.call_over(protocol, JOIN, position.epoch, newest)
@@ -330,7 +327,7 @@ class RedisBackend:
 
     async def _prepare_feed(self, protocol: PubSubProtocol) -> None:
         await log_in(protocol, self._address)
-        run = await self._run_of(protocol)
+        run = await run_id_of(protocol)
         await self._commands.link.up(self._patience)
         if self._commands.link.protocol is None:
             raise NotUsable(self._commands.link.trouble)
@@ -339,31 +336,6 @@ class RedisBackend:
         await self._subscriptions.connected(protocol)
         await self._revocations.sync_soon(self._commands.link.protocol)
         await self._feed.resync()
-
-    async def _run_of(self, protocol: Any) -> bytes:
-        """Check that a Redis is a master and new enough; return its run id."""
-        role, info = await protocol.execute_command("ROLE"), await protocol.execute_command("INFO", "server")
-        facts = dict(_FACT.findall(info)) if type(info) is bytes else {}
-        if not role or type(role) is not list or not facts.keys() >= {b"redis_version", b"run_id"}:
-            raise NotUsable("the server does not answer like a Redis server")
-        if role[0] != b"master":
-            raise NotUsable("it is a replica")
-        version = tuple(int(part) for part in _NUMBER.findall(facts[b"redis_version"])[:2])
-        if version < _OLDEST:
-            raise NotUsable(f"Redis {'.'.join(map(str, version))} is too old: pushd needs 6.2 or newer")
-        return facts[b"run_id"]
-
-    async def _warn_of_eviction(self, protocol: CommandProtocol) -> None:
-        """Log a warning if Redis may evict keys, once for each policy."""
-        info = await protocol.execute_command("INFO", "memory")
-        policy = dict(_FACT.findall(info)).get(b"maxmemory_policy", b"noeviction").decode("ascii", "replace")
-        if policy not in (_NO_EVICTION, self._warned_policy):
-            self.log.warn(
-                "Redis has maxmemory-policy {policy}: it may evict parts of the history, of which subscribers receive "
-                "gaps, and idempotency keys; set noeviction",
-                policy=policy,
-            )
-        self._warned_policy = policy
 
     def _on_command_link(self) -> None:
         if self._commands.link.protocol is not None:
@@ -406,10 +378,10 @@ class RedisBackend:
 
     def _update_health(self) -> None:
         """Report the health if it has changed."""
-        ailment = self._unavailable_reason()
-        if ailment != self._told and not self._is_stopping:
-            self._told = ailment
-            self._events.on_health(ailment)
+        reason = self._unavailable_reason()
+        if reason != self._reported_reason and not self._is_stopping:
+            self._reported_reason = reason
+            self._events.on_health(reason)
 
     def _unavailable_reason(self) -> str | None:
         for link in (self._commands.link, self._feed_link):

@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from pushd.core.message import Draft, Exclusion, Message, transient
+from pushd.core.message import Draft, Exclusion, Message, unkept_message
 
-END, MARK, TRANSIENT = 1, 2, 3
+END, MARK, EPHEMERAL = 1, 2, 3
 """Kinds of messages for the script: the last one of a channel, a mere end mark, and an ephemeral one."""
 
 
@@ -60,7 +60,7 @@ def encode_draft(draft: Draft, subscribers: int) -> tuple[object, ...]:
     size = len(draft.data) + len(draft.channel) + len(draft.content_type) + len(draft.event or "")
     size += len((draft.sender or "").encode())
     ttl = _FOREVER if draft.ttl is None else max(round(draft.ttl * 1000), 1)
-    kind = (0 if draft.keep else TRANSIENT) if not draft.end else END if draft.data else MARK
+    kind = (0 if draft.keep else EPHEMERAL) if not draft.end else END if draft.data else MARK
     return (draft.channel, _as_text(body), f"{len(draft.data)} {size}", ttl, kind, subscribers, _as_text(live))
 
 
@@ -72,7 +72,7 @@ def _as_text(data: bytes) -> msgspec.Raw:
 def accepted(draft: Draft, epoch: str, seq: int, prev: int, milliseconds: int) -> Message:
     """Return the accepted message of a draft."""
     if not draft.keep:
-        return transient(draft, epoch, seq, milliseconds / 1000)
+        return unkept_message(draft, epoch, seq, milliseconds / 1000)
     return Message(
         epoch=epoch,
         seq=seq,

@@ -79,7 +79,7 @@ class Feed:
         self._past: deque[str] = deque(maxlen=_EPOCHS)
         self._held = HeldMessages()
         self._delivered = DeliveredIds()
-        self._newest_transient = b""
+        self._newest_ephemeral = b""
         """The ephemeral message that was received last."""
         self._round = 0
         """Number of the connection, so that a reply requested during one has no effect during the next."""
@@ -129,7 +129,7 @@ class Feed:
             if received.message.is_kept:
                 self._receive_message(*received, raw)
             else:
-                self._receive_transient(*received, raw)
+                self._receive_ephemeral(*received, raw)
         elif isinstance(received, ReturnedHeartbeat):
             if self._returned(received.token) and received.epoch == self.position.epoch:
                 self._confirm(received.head)
@@ -155,17 +155,17 @@ class Feed:
         else:
             self._deliver(message, exclude)
 
-    def _receive_transient(self, message: Message, exclude: Exclusion | None, raw: bytes) -> None:
+    def _receive_ephemeral(self, message: Message, exclude: Exclusion | None, raw: bytes) -> None:
         """Deliver an ephemeral message, unless it was received before, or was published before what was read from the
         history meanwhile. Copies, received because several patterns match, follow each other.
         """
         position = self.position
-        if position is None or message.epoch in self._past or raw == self._newest_transient:
+        if position is None or message.epoch in self._past or raw == self._newest_ephemeral:
             return
         if message.epoch != position.epoch or not self._delivered.is_plausible(message.seq):
             self._verify(message, raw)
             return
-        self._newest_transient = raw
+        self._newest_ephemeral = raw
         if message.seq >= self._delivered.floor and self._subscriptions.covers(message.channel):
             self._listener.deliver(message, exclude)
 

@@ -17,6 +17,7 @@ from pushd.backends.interface import ClosedElsewhere
 from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.key_names import ALL
 from pushd.backends.redis.limited_log import LimitedLog
+from pushd.backends.redis.node_replies import NodeReplies
 from pushd.backends.redis.scripts import KICK
 from pushd.core.errors import Refusal
 
@@ -25,26 +26,19 @@ _TIMEOUT_SECONDS: Final = 1.0
 _MAX_REPLIES: Final = 10_000
 
 
-class _Kick:
+class _Kick(NodeReplies):
     """A kick of this node, with the replies so far."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.closed: dict[str, int] = {}
         """The connections that were closed, by node."""
-        self.wanted: int | None = None
-        """The number of other nodes, once Redis has said how many receive the kick."""
-        self.done: Deferred[None] = Deferred()
 
     def add_reply(self, node: str, closed: int) -> None:
-        """Add the reply of a node."""
-        if len(self.closed) < _MAX_REPLIES:
-            self.closed.setdefault(node, closed)
-        self.check_complete()
-
-    def check_complete(self) -> None:
-        """Finish when all nodes have replied."""
-        if self.wanted is not None and len(self.closed) >= self.wanted and not self.done.called:
-            self.done.callback(None)
+        """Add the reply of a node; further ones of the same node are ignored."""
+        if node not in self.closed and len(self.closed) < _MAX_REPLIES:
+            self.closed[node] = closed
+            self.count_reply()
 
 
 class Kicks:
@@ -81,13 +75,11 @@ class Kicks:
         token, kick = f"{self._node}-{token_hex(8)}", _Kick()
         self._kicks[token] = kick
         try:
-            receivers = await self._commands.call(KICK, subject.encode(), token.encode())
-            kick.wanted = max(int(receivers) - 1, 0)
-            kick.check_complete()
-            await kick.done.addTimeout(_TIMEOUT_SECONDS, self._clock, lambda *_: None)
+            publishing = self._commands.call(KICK, subject.encode(), token.encode())
+            unanswered = await kick.wait(publishing, _TIMEOUT_SECONDS, self._clock)
         finally:
             del self._kicks[token]
-        return ClosedElsewhere(sum(kick.closed.values()), max(kick.wanted - len(kick.closed), 0))
+        return ClosedElsewhere(sum(kick.closed.values()), unanswered)
 
     def handle_message(self, raw: bytes) -> bool:
         """Handle a kick of another node or a reply; return whether it was one.

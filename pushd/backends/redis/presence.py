@@ -41,7 +41,7 @@ _Key = tuple[str, str]
 _Row = tuple[str, int, int, str]
 _Words = tuple[object, ...]
 _encode = msgspec.msgpack.Encoder().encode
-_decode_told = msgspec.msgpack.Decoder(list[int] | dict[str, int] | bool).decode
+_decode_replies = msgspec.msgpack.Decoder(list[int] | dict[str, int] | bool).decode
 """Lua has no empty list."""
 _decode_usage = msgspec.msgpack.Decoder(tuple[bool, int, int, int, list[int]]).decode
 _decode_page = msgspec.msgpack.Decoder(tuple[str, int, int, bool, list[_Row] | dict[str, int]]).decode
@@ -77,7 +77,7 @@ class RedisPresence:
         self._waiting: list[tuple[_Words, Deferred[int]]] = []
         self._is_sending = False
         self._unsent: dict[_Key, Leave | None] = {}
-        """The members whose connections Redis may not know, each with how the last of them has ended."""
+        """The members whose connections Redis may not have, each with how the last of them has ended."""
         self._usage: PresenceUsage | None = None
         self._loop = LoopingCall(self._sweep_soon)
         self._loop.clock = clock
@@ -160,7 +160,7 @@ class RedisPresence:
         return isinstance(change, Enter | Renew) and change[:2] not in self._local
 
     def _change(self, change: Change) -> "Deferred[int]":
-        """Count a change, and tell Redis."""
+        """Count a change, and report it to Redis."""
         key = change[0], change[1]
         match change:
             case Enter(_, _, meta):
@@ -188,7 +188,7 @@ class RedisPresence:
                 return self._send("end", *key)
 
     def _hold(self, key: _Key, meta: bytes | None, end: Leave | None) -> "Deferred[int]":
-        """Tell Redis how many connections a member has here, now or as soon as it is reached."""
+        """Report to Redis how many connections a member has here, now or as soon as it is reached."""
         local = self._local.get(key)
         number, known = (0, None) if local is None else (local.number, local.meta)
         reason, is_final = ("timeout", False) if end is None else (end.reason, end.is_final)
@@ -198,22 +198,22 @@ class RedisPresence:
             self._unsent[key] = end
             return 0
 
-        told = self._send("hold", *key, _text(meta), number, reason, is_final, _text(known))
-        return told.addErrback(on_failure)
+        reply = self._send("hold", *key, _text(meta), number, reason, is_final, _text(known))
+        return reply.addErrback(on_failure)
 
     def _send(self, *words: object) -> "Deferred[int]":
-        told: Deferred[int] = Deferred()
-        self._waiting.append((words, told))
+        reply: Deferred[int] = Deferred()
+        self._waiting.append((words, reply))
         if not self._is_sending:
             self._is_sending = True
             Deferred.fromCoroutine(self._send_all())
-        return told
+        return reply
 
     async def _send_all(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:_TOGETHER], self._waiting[_TOGETHER:]
             try:
-                told = await self._call([words for words, _ in batch])
+                replies = await self._call([words for words, _ in batch])
             except Exception:  # a refusal, or a bug, which must not keep others waiting
                 failure = Failure()
                 if not failure.check(Refusal):
@@ -222,16 +222,18 @@ class RedisPresence:
                 for _, waiting in batch:
                     waiting.errback(failure)
             else:
-                for (_, waiting), number in zip(batch, told, strict=True):
+                for (_, waiting), number in zip(batch, replies, strict=True):
                     waiting.callback(number)
         self._is_sending = False
 
     async def _call(self, changes: Sequence[_Words]) -> Sequence[int]:
         """Make changes under the lease of this node; renew it if it is over."""
         for _ in range(2):
-            told = _decode_told(await self._commands.call(PRESENCE, self._lease.owner, self._words(), _encode(changes)))
-            if not isinstance(told, bool):
-                return told if isinstance(told, list) else ()
+            replies = _decode_replies(
+                await self._commands.call(PRESENCE, self._lease.owner, self._words(), _encode(changes))
+            )
+            if not isinstance(replies, bool):
+                return replies if isinstance(replies, list) else ()
             await self._lease.renew()
         raise Unavailable("Redis has ended the lease of this node")
 

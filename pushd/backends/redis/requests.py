@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from pushd.backends.interface import RequestListener
 from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.key_names import ALL, of_node
+from pushd.backends.redis.node_replies import NodeReplies
 from pushd.backends.redis.pubsub_messages import check_data, checked_channel
 from pushd.core.errors import Refusal, Unavailable
 from pushd.core.message import Draft
@@ -27,7 +28,7 @@ from pushd.core.names import REPLY
 from pushd.core.open_requests import MAX_SECONDS
 
 _SEEK_SECONDS: Final = 0.5
-"""How long responders are sought, where a node is frozen or Redis has not noticed its dead connection."""
+"""How long responders are sought."""
 _ANSWER_SECONDS: Final = 2.0
 """How long the node of an asker has to answer."""
 _SILENT_SECONDS: Final = 10.0
@@ -50,19 +51,12 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_ReplyBody).decode
 
 
-class _Seek:
-    """A search for responders, with the answers of other nodes so far."""
+class _Seek(NodeReplies):
+    """A search for responders at the other nodes."""
 
     def __init__(self, on_found: Callable[[str, float], None]) -> None:
+        super().__init__()
         self.on_found = on_found
-        self.answers = 0
-        self.wanted: int | None = None
-        self.done: Deferred[None] = Deferred()
-
-    def check_complete(self) -> None:
-        """Finish when all nodes have answered."""
-        if self.wanted is not None and self.answers >= self.wanted and not self.done.called:
-            self.done.callback(None)
 
 
 class _Liveness:
@@ -99,11 +93,8 @@ class RedisRequests:
         number, seek = randbits(62), _Seek(on_found)
         self._seeks[number] = seek
         try:
-            seek.wanted = (
-                await self._commands.publish(ALL, self._words("seek", number, f"{seconds:g}", body=channel)) - 1
-            )
-            seek.check_complete()
-            await seek.done.addTimeout(_SEEK_SECONDS, self._clock, lambda *_: None)
+            publishing = self._commands.publish(ALL, self._words("seek", number, f"{seconds:g}", body=channel))
+            await seek.wait(publishing, _SEEK_SECONDS, self._clock)
         finally:
             del self._seeks[number]
 
@@ -203,10 +194,9 @@ class RedisRequests:
     def _on_found(self, number: int, node: str, mark: str) -> None:
         seek = self._seeks.get(number)
         if seek is not None:
-            seek.answers += 1
             if mark != "-":
                 seek.on_found(node, _number_of(mark))
-            seek.check_complete()
+            seek.count_reply()
 
     # Sending
 
@@ -218,7 +208,7 @@ class RedisRequests:
         return (f"{head}\n{body}" if body else head).encode()
 
     def _run(self, work: Coroutine[Any, Any, object]) -> None:
-        """Run something that nobody waits for: the other node does not wait for long either."""
+        """Run something in the background. A refusal is ignored, since the other node has a timeout."""
         Deferred.fromCoroutine(work).addErrback(self._on_failure)
 
     def _on_failure(self, failure: Failure) -> None:

@@ -92,7 +92,7 @@ class NodeUsage:
 
 def _words(report: UsageReport) -> tuple[str, int, int, list[tuple[int, int, int, int]]]:
     claims = [_claim_words(claim) for claim in report.claims]
-    # As text: the decoder of Redis knows no binary strings.
+    # As text: the decoder of Redis has no type for binary strings.
     return _encode_key(report.key).decode(), report.connections, report.subscriptions, claims
 
 

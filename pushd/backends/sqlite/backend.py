@@ -39,7 +39,7 @@ from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Overloaded, Refusal, Stopping, StorageFailed
 from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
-from pushd.core.message import Draft, Message, transient
+from pushd.core.message import Draft, Message, unkept_message
 from pushd.core.remembered_urls import RememberedUrls
 from pushd.core.replay import ChannelInfo, Page, StartPosition, newest_upto
 from pushd.core.revocations import Revocation
@@ -149,7 +149,7 @@ class SqliteBackend(SingleNode):
         if refusal is not None:
             return [refusal.without_traceback() for _ in drafts]
         if not self._unanswered and not any(draft.keep for draft in drafts):
-            return [self._deliver_transient(draft) for draft in drafts]
+            return [self._deliver_ephemeral(draft) for draft in drafts]
         self._waiting += len(drafts)
         self._waiting_bytes += size
         try:
@@ -325,9 +325,9 @@ class SqliteBackend(SingleNode):
         age = self._retentions.of(draft.channel).age if self._retentions.ages else None
         return draft.ttl if age is None or (draft.ttl is not None and draft.ttl < age) else age
 
-    def _deliver_transient(self, draft: Draft) -> Message:
+    def _deliver_ephemeral(self, draft: Draft) -> Message:
         """Deliver an ephemeral message at once. If others are waiting for their commit, it is delivered after them."""
-        message = transient(draft, self._tail.epoch, self._tail.head, self._wall())
+        message = unkept_message(draft, self._tail.epoch, self._tail.head, self._wall())
         self._events.deliver(message, draft.exclude)
         return message
 

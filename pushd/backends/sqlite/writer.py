@@ -33,7 +33,7 @@ from pushd.backends.sqlite.writer_requests import (
 )
 from pushd.core.channel_rules import Retentions
 from pushd.core.errors import Refusal
-from pushd.core.message import Draft, Message, transient
+from pushd.core.message import Draft, Message, unkept_message
 from pushd.core.remembered_urls import MAX_URLS
 from pushd.core.timestamp import round_timestamp
 
@@ -234,7 +234,7 @@ class Writer:
 
     def _accept(self, draft: Draft, time: float, now: float) -> Message | Refusal:
         if not draft.keep:
-            return transient(draft, self._ledger.epoch, self._ledger.head, time)
+            return unkept_message(draft, self._ledger.epoch, self._ledger.head, time)
         try:
             message = self._ledger.accept(draft, time, now)
         except Refusal as refusal:

@@ -1,12 +1,12 @@
--- Takes messages into the log, each for itself and in their order, and hands them to whoever listens.
+-- Appends messages to the log, one by one in their order, and publishes them to the nodes.
 -- ARGV: 5 messages, 6 bytes, 7 age, 8 total bytes, 9 channels: the bounds · 10 node, 11 number: who asks, and for the
 -- how many-th time · 12 the run of Redis in which this was asked before, empty if never · 13 the time after which nobody
 -- waits for the answer · 14 key under which a repeat gets the first answer · 15 MessagePack, seven values for each
 -- message: channel, body, bytes of data and size as one text, time to live, kind (0, 1 an end, 2 only the mark of an end, 3
--- ephemeral), how many hear it at that node, the body to publish in place of the one to keep, empty where it is the same ·
--- 16 a digest of the body that was sent with the key · 17 the epoch in which this was asked before · 18 MessagePack, four
--- values for each channel with a retention of its own: its name, messages, bytes and age, 0 for that of all channels; empty
--- where there is none.
+-- ephemeral), the number of its subscribers at that node, the body to publish in place of the one to keep, empty where it
+-- is the same · 16 a digest of the body that was sent with the key · 17 the epoch in which this was asked before · 18
+-- MessagePack, four values for each channel with a retention of its own: its name, messages, bytes and age, 0 for that of
+-- all channels; empty where there is none.
 -- Gives status, epoch, and for each message its sequence (-1: too many channels), that of the one before it, its time
 -- and how many were told to hear it.
 MESSAGES, BYTES, AGE, TOTAL, CHANNELS = num(ARGV[5]), num(ARGV[6]), num(ARGV[7]), num(ARGV[8]), num(ARGV[9])
@@ -55,7 +55,7 @@ if ARGV[12] ~= '' and (ARGV[12] ~= ARGV[3] or ARGV[17] ~= epoch) then
 end
 if ms > num(ARGV[13]) then return cmsgpack.pack({ 'late', epoch, {} }) end
 
--- Hands an ephemeral message to whoever listens. Its number, unlike that of any other, tells copies of it from others.
+-- Publishes an ephemeral message. No other message has its number, so that a node recognizes copies of it.
 -- Before the first one something is written, so that a Redis that accepts no writes refuses the call before it is sent.
 local may_write = false
 local function pass_on(ch, body, number, live)

@@ -13,7 +13,7 @@ from tests.backends.backend_harness import BackendHarness, cursor, ids
 Start = Callable[..., Awaitable[BackendHarness]]
 
 
-class TransientContract:
+class EphemeralContract:
     """Messages that are delivered and never kept."""
 
     async def test_ephemeral_message_has_the_fields_of_the_draft(self, start: Start) -> None:
