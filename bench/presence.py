@@ -4,6 +4,10 @@ Members enter rooms by line connections to three nodes on one Redis. Then in eac
 must have left at the other nodes within 15 s. They enter again at a new node. Afterwards a node is frozen for 40 s,
 and half of all connections are lost and return within the grace, which must be no event. At each checkpoint the list
 must be the replay of all events, and have those who are connected and nobody else.
+
+With `--failover`, Sentinels watch the Redis and a replica. In every third round the master is killed with the node,
+while other members leave and enter; members of the node must have left within 15 s of the failover. In the last round
+Redis is flushed. Where the replay reports a gap then, it continues from the list, as clients do.
 """
 
 import argparse
@@ -15,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,12 +27,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.nodes import Node
+from tests.backends.sentinels import Watched
 
 _NODES = 3
 _ROOMS = 10
 _LEAVE_SECONDS = 15.0
 _AT_A_TIME = 200
 """Connections that are opened at a time."""
+_AWAY_SECONDS = 30.0
+"""The most seconds for which a node may refuse something since Redis is away."""
 
 
 class Member:
@@ -36,23 +44,37 @@ class Member:
     def __init__(self, number: int) -> None:
         self.room, self.id = f"room/{number % _ROOMS}", f"m{number:05}"
         self.node: Daemon
+        self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
     async def enter(self, node: "Daemon") -> None:
         """Connect to a node, and enter."""
         self.node = node
-        reader, self._writer = await asyncio.open_connection("127.0.0.1", node.port)
-        self._writer.write(f'ENTER {self.room} id={self.id} {{"n":1}}\r\n'.encode())
-        line = b""
-        while not line.startswith((b"+OK", b"-ERR")):
-            line = await reader.readline()
-            if not line:
-                raise ConnectionError(f"{self.id} was disconnected")
-        assert line.startswith(b"+OK ENTER"), line
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", node.port)
+        deadline = time.monotonic() + _AWAY_SECONDS
+        while (answer := await self._ask(f'ENTER {self.room} id={self.id} {{"n":1}}')).startswith("-ERR unavailable"):
+            assert time.monotonic() < deadline, answer
+            await asyncio.sleep(0.2)
+        assert answer.startswith("+OK ENTER"), answer
+
+    async def quit(self) -> None:
+        """Leave, by a clean end of the connection."""
+        self._writer.write(b"QUIT\r\n")
+        await self._reader.read()
+        self._writer.close()
 
     def lose(self) -> None:
         """Lose the connection."""
         self._writer.transport.abort()
+
+    async def _ask(self, command: str) -> str:
+        self._writer.write(f"{command}\r\n".encode())
+        line = b""
+        while not line.startswith((b"+OK", b"-ERR")):
+            line = await self._reader.readline()
+            if not line:
+                raise ConnectionError(f"{self.id} was disconnected")
+        return line.decode()
 
 
 class Daemon(Node):
@@ -73,8 +95,19 @@ class Daemon(Node):
 
     def get(self, path: str) -> Any:
         """Return the JSON answer of a request."""
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
-            return json.load(answer)
+        return self.get_with_gap(path)[0]
+
+    def get_with_gap(self, path: str) -> tuple[Any, str | None]:
+        """Return the JSON answer of a request, and the reason of a gap. While Redis is away, try again."""
+        deadline = time.monotonic() + _AWAY_SECONDS
+        while True:
+            try:
+                with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+                    return json.load(answer), answer.headers["Pushd-Gap"]
+            except urllib.error.HTTPError as refused:
+                if refused.code != 503 or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.2)
 
     def members(self, room: str) -> set[str]:
         """Return the listed members of a room."""
@@ -95,11 +128,15 @@ class Replay:
         self.rooms: dict[str, set[str]] = {f"room/{number}": set() for number in range(_ROOMS)}
         self.cursor = ""
         self.messages = 0
+        self.gaps = 0
 
     def follow(self, node: Daemon) -> None:
         """Read on."""
         since = f"since={self.cursor}" if self.cursor else "since=all"
-        messages = node.get(f"/history/$presence/room/*?{since}&limit=10000")
+        messages, gap = node.get_with_gap(f"/history/$presence/room/*?{since}&limit=10000")
+        if gap is not None:
+            print(f"gap: {gap}", flush=True)
+            return self._begin_anew(node)
         for message in messages:
             event, members = message["data"], self.rooms[message["channel"].removeprefix("$presence/")]
             is_diff = event["action"] == "diff"
@@ -111,16 +148,22 @@ class Replay:
         self.messages += len(messages)
         self.cursor = messages[-1]["id"] if messages else self.cursor
 
-    def checkpoint(self, node: Daemon, expected: Sequence[Member], what: str) -> None:
-        """Check that the list is the replay, and what is expected."""
-        deadline = time.monotonic() + 10
+    def _begin_anew(self, node: Daemon) -> None:
+        """Begin with the list. The cursor is taken before all pages."""
+        self.gaps += 1
+        self.cursor = node.get("/presence/room/0?limit=1")["cursor"]
+        self.rooms = {room: node.members(room) for room in self.rooms}
+
+    def checkpoint(self, node: Daemon, expected: Sequence[Member], what: str, seconds: float = 10.0) -> None:
+        """Check that the list is the replay, and what is expected, within some seconds."""
+        deadline = time.monotonic() + seconds
         while True:
             listed = {room: node.members(room) for room in self.rooms}
             self.follow(node)
             wanted = {room: {each.id for each in expected if each.room == room} for room in self.rooms}
             if listed == self.rooms == wanted:
                 break
-            assert time.monotonic() < deadline, f"{what}: list, replay and connections differ"
+            assert time.monotonic() < deadline, f"{what}: {_difference(listed, self.rooms, wanted)}"
             time.sleep(0.5)
         print(f"{what}: {len(expected)} members, list = replay of {self.messages} events", flush=True)
 
@@ -132,16 +175,55 @@ async def enter_all(members: Sequence[Member], nodes: Sequence[Daemon]) -> None:
         await asyncio.gather(*[each.enter(nodes[place % len(nodes)]) for place, each in enumerate(some)])
 
 
-def until_left(node: Daemon, gone: Sequence[Member], seconds: float) -> float:
-    """Wait until members have left; return the seconds."""
-    start = time.monotonic()
-    total = sum(node.get(f"/presence/room/{number}?count=1")["count"] for number in range(_ROOMS))
-    wanted = total - len(gone)
-    while total > wanted:
-        assert time.monotonic() - start < seconds, f"{total - wanted} members are left after {seconds} s"
-        time.sleep(0.2)
-        total = sum(node.get(f"/presence/room/{number}?count=1")["count"] for number in range(_ROOMS))
+def _difference(listed: dict[str, set[str]], replayed: dict[str, set[str]], wanted: dict[str, set[str]]) -> str:
+    names = {"listed": listed, "replayed": replayed, "connected": wanted}
+    pairs = [(one, other) for one in names for other in names if one != other]
+    return "; ".join(
+        f"{sum(len(names[one][room] - names[other][room]) for room in wanted)} {one} but not {other}"
+        for one, other in pairs
+    )
+
+
+def until_left(node: Daemon, gone: Sequence[Member], start: float | None = None) -> float:
+    """Wait until members have left; return the seconds since the start."""
+    start = time.monotonic() if start is None else start
+    left = {each.id for each in gone}
+    while left:
+        left &= {id for number in range(_ROOMS) for id in node.members(f"room/{number}")}
+        seconds = time.monotonic() - start
+        assert seconds < _LEAVE_SECONDS or not left, f"{len(left)} members are left after {seconds:.1f} s"
+        time.sleep(0.2 if left else 0)
     return time.monotonic() - start
+
+
+async def fail_over(watched: Watched, victim: Daemon, moving: Sequence[Member], nodes: Sequence[Daemon]) -> float:
+    """Kill a node and the master while members leave and enter; return the time when there was a new master."""
+
+    moved = 0
+
+    async def move() -> None:
+        nonlocal moved
+        while not (moved and watched.is_failed_over()):
+            first = moved % len(moving)
+            some = moving[first : first + _AT_A_TIME // 10]
+            await asyncio.gather(*[each.quit() for each in some])
+            await enter_all(some, nodes)
+            moved += len(some)
+
+    while not watched.is_ready():
+        await asyncio.sleep(0.1)
+    moves = asyncio.create_task(move())
+    await asyncio.sleep(0.3)
+    victim.signal(signal.SIGKILL)
+    watched.master.kill()
+    killed, before = time.monotonic(), moved
+    while not watched.is_failed_over():
+        await asyncio.sleep(0.05)
+    ended = time.monotonic()
+    await moves
+    print(f"failover within {ended - killed:.1f} s, amid moves: {before} before, {moved - before} after", flush=True)
+    watched.rejoin()
+    return ended
 
 
 @contextmanager
@@ -161,7 +243,9 @@ def redis(folder: Path) -> Iterator[str]:
         process.wait()
 
 
-async def run(count: int, rounds: int, frozen: float, folder: Path, url: str, stack: ExitStack) -> None:
+async def run(
+    count: int, rounds: int, frozen: float, folder: Path, url: str, watched: Watched | None, stack: ExitStack
+) -> None:
     """Run everything; an assertion fails if a promise is broken."""
 
     def start() -> Daemon:
@@ -180,10 +264,18 @@ async def run(count: int, rounds: int, frozen: float, folder: Path, url: str, st
     for number in range(1, rounds + 1):
         victim, others = nodes[number % _NODES], [each for each in nodes if each is not nodes[number % _NODES]]
         gone = [each for each in members if each.node is victim]
+        start_time = None
+        if watched is not None and number % 3 == 2:
+            moving = [each for each in members if each.node is not victim][::4]
+            start_time = await fail_over(watched, victim, moving, others)
         victim.signal(signal.SIGKILL)
-        seconds = until_left(others[0], gone, _LEAVE_SECONDS)
+        if watched is not None and number == rounds:
+            watched.master.ask("FLUSHALL")
+        seconds = until_left(others[0], gone, start_time)
         slowest = max(slowest, seconds)
-        replay.checkpoint(others[0], [each for each in members if each.node is not victim], f"kill {number}")
+        replay.checkpoint(
+            others[0], [each for each in members if each.node is not victim], f"kill {number}", _LEAVE_SECONDS
+        )
         print(f"kill {number}: {len(gone)} members left within {seconds:.1f} s", flush=True)
         nodes[number % _NODES] = start()
         await enter_all(gone, nodes)
@@ -192,7 +284,7 @@ async def run(count: int, rounds: int, frozen: float, folder: Path, url: str, st
     if frozen:
         held = [each for each in members if each.node is nodes[0]]
         nodes[0].signal(signal.SIGSTOP)
-        print(f"frozen: {len(held)} members left within {until_left(nodes[1], held, _LEAVE_SECONDS):.1f} s", flush=True)
+        print(f"frozen: {len(held)} members left within {until_left(nodes[1], held):.1f} s", flush=True)
         time.sleep(frozen)
         nodes[0].signal(signal.SIGCONT)
         replay.checkpoint(nodes[1], members, "thawed")
@@ -214,10 +306,15 @@ def main() -> int:
     options.add_argument("--members", type=int, default=10_000)
     options.add_argument("--rounds", type=int, default=20)
     options.add_argument("--frozen", type=float, default=40.0, help="seconds for which a node is frozen")
+    options.add_argument("--failover", action="store_true", help="kill and flush Redis amid the rounds")
     args = options.parse_args()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        url = stack.enter_context(redis(Path(name)))
-        asyncio.run(run(args.members, args.rounds, args.frozen, Path(name), url, stack))
+        folder = Path(name)
+        watched = Watched(folder) if args.failover else None
+        if watched is not None:
+            stack.callback(watched.kill)
+        url = stack.enter_context(redis(folder)) if watched is None else watched.url
+        asyncio.run(run(args.members, args.rounds, args.frozen, folder, url, watched, stack))
     return 0
 
 

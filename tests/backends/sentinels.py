@@ -61,6 +61,12 @@ class Watched:
         """Wait until the replica is the master."""
         await until(self.is_failed_over, "the replica as master", 20)
 
+    def rejoin(self) -> None:
+        """After a failover, start the killed master again, as the replica of the new one."""
+        options = ("--replicaof", f"127.0.0.1 {self.replica.port}", "--repl-diskless-sync-delay", "0")
+        former = RedisServer(self.master.folder, *options, port=self.master.port)
+        self.master, self.replica = self.replica, former.start()
+
     def kill(self) -> None:
         """Kill all of them."""
         for server in (*self.sentinels, self.replica, self.master):

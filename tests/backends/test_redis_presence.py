@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from pushd.backends.interface import BackendEvents
@@ -211,6 +212,24 @@ async def test_flushed_redis_gets_all_members_back(redis: RedisServer, member_no
     await pause(1.2)
     await check_replay(one)
     assert replay(await one.events()) == {"a": 1, "b": None}
+
+
+async def test_connection_that_is_lost_while_the_lease_is_renewed(redis: RedisServer, member_node: StartMember) -> None:
+    one = await member_node(redis.url)
+    backend = one.node.backend
+    lock = backend._lease._lock
+    await until(lambda: not lock.locked, "no renewal")
+    await lock.acquire()
+    redis.ask("DEL", "pushd:leases")
+    entering = Deferred.fromCoroutine(one.apply(Enter("c", "a")))
+    await until(lambda: lock.waiting, "a refused registration")
+    await pause(0.1)
+    backend._commands.link.drop("it has failed over")
+    await until(lambda: backend._commands.link.protocol is None, "no connection")
+    lock.release()
+    await entering
+    await until_listed(one, a=1)
+    await check_replay(one)
 
 
 @pytest.mark.system

@@ -165,7 +165,11 @@ async def test_a_poll_that_ephemeral_messages_answer_skips_and_repeats_nothing(a
     """What is published between two polls is received by the second one if it is kept, and by none if it is not."""
     daemon = any_daemon
     position = (await daemon.request("GET", "/longpoll/a?timeout=0")).headers["pushd-id"]
+    other = JsonLines(daemon)
+    await other.subscribe("b")
     await send(daemon, "a", "nobody waits")
+    await send(daemon, "b", "after it")  # Redis answers a publisher before the nodes have received the message
+    assert await other.data(1) == [b"after it"]
     received = []
     for number in range(3):
         client = waiting(daemon, f"/longpoll/a?since={position}&format={form}")

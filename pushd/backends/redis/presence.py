@@ -234,7 +234,10 @@ class RedisPresence:
             )
             if not isinstance(replies, bool):
                 return replies if isinstance(replies, list) else ()
-            await self._lease.renew()
+            try:
+                await self._lease.renew()
+            except RedisError as error:  # such as a lost connection; changes of connections are made up for
+                raise Unavailable(f"Redis is unavailable: {error}") from None
         raise Unavailable("Redis has ended the lease of this node")
 
     # The sweep
