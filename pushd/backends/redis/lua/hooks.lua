@@ -25,10 +25,10 @@ end
 
 local function event_size(ch, body) return #ch + #body + EVENT_OVERHEAD end
 
--- Numbers follow the time, so that none is used again after Redis has lost data.
+-- Numbers follow the time in microseconds, so that none is used again after Redis has lost data.
 local function add_event(name, ch, body)
     local h = hook_of(name)
-    h.last = math.max(h.last + 1, ms * 1000)
+    h.last = math.max(h.last + 1, clock[1] * 1000000 + clock[2])
     redis.call('XADD', QUEUE .. name, str(h.last) .. '-0', 'c', ch, 't', str(ms), 'b', body)
     if h.n == 0 then redis.call('SADD', HOOKS, name) end
     h.n, h.b, h.added = h.n + 1, h.b + event_size(ch, body), h.added + 1
