@@ -3,7 +3,8 @@
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
 SOURCES := setup.py pyproject.toml
-WORKERS := $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
+# Tests often wait, for a timeout or for another program: three processes for two cores.
+WORKERS := $(shell n=$$(nproc); echo $$((n < 6 ? n + n / 2 : 8)))
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 QUICK := tests/core tests/wire tests/net $(wildcard tests/test_*.py)
 

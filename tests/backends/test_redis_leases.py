@@ -120,6 +120,7 @@ async def test_flushed_redis_gets_everything_back(redis: RedisServer, node: Star
     assert not before & {each.owner for each in nodes}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["-3600000", "3600000"])
 async def test_clock_of_redis_that_is_set_ends_no_lease(redis: RedisServer, node: Start, change: str) -> None:
     nodes = [await node(redis.url, name, lease_seconds=4.0) for name in "ab"]
@@ -145,6 +146,7 @@ async def test_leases_that_redis_has_evicted_are_granted_anew(redis: RedisServer
         redis.ask("FLUSHALL")
 
 
+@pytest.mark.slow
 @pytest.mark.system
 async def test_frozen_redis_ends_no_lease(own_redis: Callable[..., RedisServer], node: Start) -> None:
     redis = own_redis()
@@ -161,6 +163,7 @@ async def test_frozen_redis_ends_no_lease(own_redis: Callable[..., RedisServer],
     assert names(redis) == ["a", "b"]
 
 
+@pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.parametrize("options", [("--appendonly", "yes"), ()], ids=["kept", "lost"])
 async def test_restarted_redis_gets_everything_under_new_incarnations(
@@ -194,6 +197,7 @@ async def test_nothing_is_missing_between_two_incarnations(own_redis: Callable[.
     assert owners(redis) == {each.owner for each in nodes}
 
 
+@pytest.mark.slow
 @pytest.mark.system
 async def test_new_master_gets_what_it_has_missed(tmp_path: Path, node: Start) -> None:
     watched = Watched(tmp_path)

@@ -268,6 +268,7 @@ async def test_restarted_redis_keeps_members(own_redis: Callable[..., RedisServe
     assert await one.told() == ["enter a", "enter b"]
 
 
+@pytest.mark.slow
 @pytest.mark.system
 async def test_new_master_gets_the_members_that_it_has_missed(tmp_path: Path, member_node: StartMember) -> None:
     watched = Watched(tmp_path)

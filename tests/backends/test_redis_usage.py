@@ -271,6 +271,7 @@ async def test_frozen_redis_delays_a_connection_for_a_second(
     await until(lambda: stored(redis) == [(1, 0)], "reported")
 
 
+@pytest.mark.slow
 @pytest.mark.system
 async def test_counts_survive_a_failover_to_a_replica_that_lagged(tmp_path: Path, node: Start) -> None:
     watched = Watched(tmp_path)

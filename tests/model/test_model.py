@@ -17,12 +17,8 @@ from tests.system.fork_server import ForkServer
 
 pytestmark = pytest.mark.system
 
-ROUNDS = [
-    *(("memory", seed) for seed in (1, 2)),
-    *(("sqlite", seed) for seed in (1, 2)),
-    *(("redis", seed) for seed in (1, 2)),
-    ("sentinel", 1),
-]
+ROUNDS = [("memory", 1), ("sqlite", 1), ("redis", 1)]
+SLOW_ROUNDS = [("memory", 2), ("sqlite", 2), ("redis", 2), ("sentinel", 1)]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +35,9 @@ def run(round: Round, directory: Path, fork_server: ForkServer) -> None:
         thread.submit(asyncio.run, round.run(directory, fork_server)).result()
 
 
-@pytest.mark.parametrize(("backend", "seed"), ROUNDS)
+@pytest.mark.parametrize(
+    ("backend", "seed"), [*ROUNDS, *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW_ROUNDS)]
+)
 def test_random_run_contradicts_no_promise(tmp_path: Path, fork_server: ForkServer, backend: str, seed: int) -> None:
     round = Round(backend, seed)
     run(round, tmp_path, fork_server)
@@ -51,7 +49,7 @@ def test_random_run_contradicts_no_promise(tmp_path: Path, fork_server: ForkServ
 
 
 def test_every_backend_has_a_round() -> None:
-    assert {backend for backend, _ in ROUNDS} == set(BACKENDS)
+    assert {backend for backend, _ in (*ROUNDS, *SLOW_ROUNDS)} == set(BACKENDS)
 
 
 def test_message_that_a_client_has_dropped_is_reported(tmp_path: Path, fork_server: ForkServer) -> None:
