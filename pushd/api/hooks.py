@@ -26,8 +26,10 @@ class HooksResource(HttpResource):
         self._hub = hub
 
     async def head(self, request: Request) -> Answer:
-        """Answer with the headers of GET; the backlogs are not read."""
+        """Answer with the headers of GET; the backlogs of all hooks are not read."""
         check_operation(request.peer, "hooks")
+        if request.postpath:
+            await self._find(request)
         request.setHeader(b"Content-Type", JSON)
         request.answer_head()
         return None
@@ -37,10 +39,17 @@ class HooksResource(HttpResource):
         hooks = self._hub.hooks
         if not request.postpath:
             return json_answer(request, [_facts(status) for status in await hooks.list(request.peer)])
+        return json_answer(request, _facts(await self._find(request)))
+
+    async def _find(self, request: Request) -> HookStatus:
+        """Return the hook that a path names.
+
+        :raises NotFound: when there is none.
+        """
         name, action = _path(request)
         if action:
             raise NotFound("there is no such address; GET /hooks/NAME shows a hook")
-        return json_answer(request, _facts(await hooks.find(request.peer, name)))
+        return await self._hub.hooks.find(request.peer, name)
 
     async def post(self, request: Request) -> Answer:
         """Send dead letters again; answer how many, and the cursor for what is newer."""
