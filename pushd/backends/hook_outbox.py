@@ -159,4 +159,4 @@ class HookOutbox(Protocol):
         """
 
     def release(self, hook: str) -> None:
-        """Let another node be the sender."""
+        """Release the right to send, so that another node can be the sender."""

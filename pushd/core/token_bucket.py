@@ -82,7 +82,7 @@ class TokenBuckets:
             self._full_at[key] -= amount / rate
 
     def delay(self, key: Hashable, seconds: float, now: float) -> None:
-        """Let the bucket of a key be full not before some seconds have passed."""
+        """Drain the bucket of a key, so that it is full after some seconds at the earliest."""
         full_at = self._full_at.get(key)
         if seconds > 0 and (full_at is None or full_at < now + seconds):
             if full_at is None:

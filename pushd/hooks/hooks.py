@@ -57,7 +57,7 @@ class Hooks:
             sender.start()
 
     def reconfigure(self, endpoints: Sequence[HookEndpoint]) -> None:
-        """Have these hooks from now on. Those that have not changed, and whose receivers are gone, try again.
+        """Replace the hooks. Those that have not changed, and whose receivers are gone, try again.
 
         :raises BackendUnusable: when the backend cannot keep their events; nothing has changed then.
         """

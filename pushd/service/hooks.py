@@ -38,7 +38,7 @@ def open_hooks(hooks: HubHooks, settings: Hooks, reactor: Any) -> None:
 
 
 def reload_hooks(hooks: HubHooks, settings: Hooks) -> None:
-    """Have the hooks of a reload. If a file cannot be read, the previous ones stay in use."""
+    """Replace the hooks after a reload. If a file cannot be read, the previous ones stay in use."""
     try:
         hooks.reconfigure(build_hooks(settings))
     except (ValueError, BackendUnusable) as error:

@@ -67,7 +67,7 @@ class RedisOutbox:
         """Calls that are in progress."""
 
     async def stop(self) -> None:
-        """Let other nodes be the senders."""
+        """Release the right to send, so that other nodes can be the senders."""
         for hook in list(self._acquired):
             self.release(hook)
         if self._releasing and self._commands.link.protocol is not None:
