@@ -5,6 +5,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .core.backoff import Backoff
 from .errors import (
     AuthenticationFailed,
     ClientClosed,
@@ -30,6 +31,7 @@ __all__ = [
     "AsyncPushd",
     "AsyncSubscription",
     "AuthenticationFailed",
+    "Backoff",
     "ClientClosed",
     "ConnectionFailed",
     "End",
