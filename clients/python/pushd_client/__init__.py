@@ -1,10 +1,12 @@
 """A client of pushd: publish, subscribe and resume, history, presence, requests.
 
 `Pushd` is synchronous and needs nothing but Python, `AsyncPushd` is for asyncio, `TwistedPushd` for Twisted.
+Applications issue credentials by `sign_url` and `issue_token`, and verify hooks by `verify_webhook`.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from .callbacks import Decision, Question
 from .errors import (
     AuthenticationFailed,
     ClientClosed,
@@ -20,7 +22,10 @@ from .messages import End, Gap, Item, Message
 from .publications import Publication
 from .results import Heartbeat, History, Member, Members, Receipt, Reply
 from .sync import Pushd, Subscription
+from .tokens import issue_token
+from .url_signature import UrlKey, sign_url
 from .version import VERSION as __version__
+from .webhooks import InvalidWebhook, verify_webhook
 
 if TYPE_CHECKING:
     from .asynchronous import AsyncPushd, AsyncSubscription
@@ -32,10 +37,12 @@ __all__ = [
     "AuthenticationFailed",
     "ClientClosed",
     "ConnectionFailed",
+    "Decision",
     "End",
     "Gap",
     "Heartbeat",
     "History",
+    "InvalidWebhook",
     "Item",
     "Member",
     "Members",
@@ -46,6 +53,7 @@ __all__ = [
     "Publication",
     "Pushd",
     "PushdError",
+    "Question",
     "Receipt",
     "Refused",
     "Reply",
@@ -53,7 +61,11 @@ __all__ = [
     "TemporarilyRefused",
     "TwistedPushd",
     "TwistedSubscription",
+    "UrlKey",
     "__version__",
+    "issue_token",
+    "sign_url",
+    "verify_webhook",
 ]
 _LAZY = {
     "AsyncPushd": "asynchronous",

@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Final, Union
+from typing import Final
 
-Secret = Union[str, bytes, "os.PathLike[str]"]
+Secret = str | bytes | os.PathLike[str]
 """A secret: its text or its bytes, or a `pathlib.Path` of the file that contains it, which is read at each use."""
 SECRET_BYTES: Final = 32
 """The least bytes of a secret for signatures of URLs and tokens (RFC 7518, section 3.2)."""

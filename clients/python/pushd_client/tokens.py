@@ -8,7 +8,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Union
+from typing import Any
 
 from .key_material import Secret, read_hmac_secret
 
@@ -16,13 +16,13 @@ from .key_material import Secret, read_hmac_secret
 def issue_token(
     *,
     secret: Secret,
-    sub: Union[str, int],
-    aud: Union[str, Sequence[str]],
+    sub: str | int,
+    aud: str | Sequence[str],
     iss: str,
-    grant: "Mapping[str, Any] | None" = None,
-    ttl: Union[float, timedelta] = 3600,
-    kid: "str | None" = None,
-    claims: "Mapping[str, Any] | None" = None,
+    grant: Mapping[str, Any] | None = None,
+    ttl: float | timedelta = 3600,
+    kid: str | None = None,
+    claims: Mapping[str, Any] | None = None,
 ) -> str:
     """Return a signed token. The section ``[auth.issuer.NAME]`` of the daemon has the same secret, `iss` and `aud`.
 
@@ -52,7 +52,7 @@ def issue_token(
     return _signed(header, {**payload, **(claims or {})}, read_hmac_secret(secret))
 
 
-def _signed(header: "Mapping[str, str]", claims: "Mapping[str, Any]", secret: bytes) -> str:
+def _signed(header: Mapping[str, str], claims: Mapping[str, Any], secret: bytes) -> str:
     """Return a token in compact serialization (RFC 7515, section 7.1)."""
     text = f"{_segment(header)}.{_segment(claims)}"
     digest = hmac.new(secret, text.encode("ascii"), hashlib.sha256).digest()

@@ -10,12 +10,12 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple, Union
+from typing import Final, NamedTuple
 from urllib.parse import quote, unquote_to_bytes, urlsplit, urlunsplit
 
 from .key_material import Secret, read_hmac_secret
 
-Time = Union[float, datetime, timedelta]
+Time = float | datetime | timedelta
 """A time: unix seconds, a `datetime`, or a `timedelta` from now."""
 
 DEFAULT_EXP: Final = timedelta(minutes=5)
@@ -43,11 +43,11 @@ class UrlKey(NamedTuple):
 
 def sign_url(
     url: str,
-    key: "UrlKey | tuple[str, Secret]",
+    key: UrlKey | tuple[str, Secret],
     *,
     exp: Time = DEFAULT_EXP,
-    until: "Time | None" = None,
-    sub: "str | None" = None,
+    until: Time | None = None,
+    sub: str | None = None,
     method: str = "GET",
     mount: str = "",
 ) -> str:
@@ -75,7 +75,7 @@ def sign_url(
     return urlunsplit((parts.scheme, parts.netloc, path, f"{query}&sig={signature}", ""))
 
 
-def _parameters(key_id: str, exp: int, until: "Time | None", sub: "str | None") -> Iterator[str]:
+def _parameters(key_id: str, exp: int, until: Time | None, sub: str | None) -> Iterator[str]:
     """Yield the parameters that a signature adds, apart from itself.
 
     :raises ValueError: when one of them is not valid.
@@ -104,7 +104,7 @@ def _unix_seconds(name: str, value: Time) -> int:
     return seconds
 
 
-def _unsigned(query: str) -> "list[str]":
+def _unsigned(query: str) -> list[str]:
     """Return a query that has no signature yet, as a list; an empty list if it is empty."""
     for name, _ in _pairs(query):
         if name in _ADDED:
@@ -129,7 +129,7 @@ def _canonical_form(method: str, path: str, query: str) -> bytes:
     return b"\n".join((b"pushd1", _METHODS[method].encode(), unquote_to_bytes(path), parameters.encode()))
 
 
-def _pairs(query: str) -> "Iterator[tuple[bytes, bytes]]":
+def _pairs(query: str) -> Iterator[tuple[bytes, bytes]]:
     """Yield the decoded names and values of the parameters of a query."""
     for pair in query.replace("+", " ").split("&"):
         if pair:

@@ -31,11 +31,11 @@ class InvalidWebhook(PushdError):
 
 def verify_webhook(
     headers: Headers,
-    body: Union[bytes, str],
-    secret: "Secret | Iterable[Secret]",
+    body: bytes | str,
+    secret: Secret | Iterable[Secret],
     *,
     tolerance: float = TOLERANCE,
-) -> "dict[str, Any]":
+) -> dict[str, Any]:
     """Verify the signature of a hook or of a callback, and return its decoded JSON object.
 
     :param headers: all headers of the request, or at least those that begin with ``webhook-``.
@@ -78,14 +78,14 @@ def parse_webhook_secret(secret: Secret) -> bytes:
     return key
 
 
-def _each(secret: "Secret | Iterable[Secret]") -> "Iterator[Secret]":
+def _each(secret: Secret | Iterable[Secret]) -> Iterator[Secret]:
     if isinstance(secret, (str, bytes, bytearray, os.PathLike)):
         yield secret
     else:
         yield from secret
 
 
-def _signed_headers(headers: Headers) -> "tuple[str, ...]":
+def _signed_headers(headers: Headers) -> tuple[str, ...]:
     """Return the values of the headers of a signature."""
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     values = {name.lower(): value for name, value in pairs}
@@ -95,7 +95,7 @@ def _signed_headers(headers: Headers) -> "tuple[str, ...]":
     return tuple(values[name] for name in _SIGNED)
 
 
-def _has_match(expected: "list[str]", received: "list[str]") -> bool:
+def _has_match(expected: list[str], received: list[str]) -> bool:
     """Return whether one of the signatures is expected. All are compared, each in constant time."""
     is_match = False
     for signature in received:
@@ -104,7 +104,7 @@ def _has_match(expected: "list[str]", received: "list[str]") -> bool:
     return is_match
 
 
-def _decoded(content: bytes) -> "dict[str, Any]":
+def _decoded(content: bytes) -> dict[str, Any]:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
