@@ -39,7 +39,7 @@ def test_several_audiences_an_id_of_the_key_and_further_claims():
 @pytest_twisted.ensureDeferred
 async def test_daemon_accepts_it_and_its_grant():
     token = issue_token(**OPTIONS, grant={"subscribe": ["users/{sub}/**"]})
-    identity = await verifier(now=time.time()).verify(token.encode())
+    identity = await verifier(now=time.time()).verify(token)
     assert identity is not None and identity.subject == "42" and identity.grant.may("subscribe", "users/42/inbox")
 
 
