@@ -7,6 +7,7 @@ Applications issue credentials by `sign_url` and `issue_token`, and verify hooks
 from typing import TYPE_CHECKING, Any
 
 from .callbacks import Decision, Question
+from .core.backoff import Backoff
 from .errors import (
     AuthenticationFailed,
     ClientClosed,
@@ -35,6 +36,7 @@ __all__ = [
     "AsyncPushd",
     "AsyncSubscription",
     "AuthenticationFailed",
+    "Backoff",
     "ClientClosed",
     "ConnectionFailed",
     "Decision",

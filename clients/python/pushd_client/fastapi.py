@@ -74,11 +74,12 @@ class FastapiPushd:
 
     @asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
-        """Keep the client while the application runs. A lifespan of your own enters it: ``async with push.lifespan():``."""
-        async with (
-            self._open(self._timeout) as client,
-            self._open(min(_CURSOR_SECONDS, self._timeout)) as cursor_client,
-        ):
+        """Keep the client while the application runs.
+
+        A lifespan of your own enters it: ``async with push.lifespan():``.
+        """
+        cursor_seconds = min(_CURSOR_SECONDS, self._timeout)
+        async with self._open(self._timeout) as client, self._open(cursor_seconds) as cursor_client:
             self._client, self._cursor_client = client, cursor_client
             try:
                 yield
@@ -92,8 +93,8 @@ class FastapiPushd:
     async def cursor(self) -> str:
         """Return the cursor of the present, as `since` of `source_url`.
 
-        Call it before the page reads its data. If the daemon does not answer, the error is logged, and a time of two seconds
-        ago is returned.
+        Call it before the page reads its data. If the daemon does not answer, the error is logged, and a time of two
+        seconds ago is returned.
         """
         try:
             return await _running(self._cursor_client).cursor()
@@ -136,7 +137,7 @@ class FastapiPushd:
             raise HTTPException(400, str(error)) from None
 
     def callback(self, function: Callable[..., Answer | Awaitable[Answer]]) -> Callable[..., Awaitable[JSONResponse]]:
-        """Decorate the function of a route for ``[auth.callback]``, so that it may return a grant, a `Decision` or a bool::
+        """Decorate the function of a route for ``[auth.callback]``, which returns a grant, a `Decision` or a bool::
 
         @app.post("/pushd/callback")
         @push.callback

@@ -14,5 +14,5 @@ class Publication:
     event: str | None = None
     ttl: float | None = None
     end: bool = False
-    keep: bool | None = None
+    keep: bool | None = True
     except_: str | None = None

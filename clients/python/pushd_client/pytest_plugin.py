@@ -1,7 +1,8 @@
 """The plugin of pytest: the fixture `pushd` is a real daemon on free ports.
 
-It is registered by the entry point ``pytest11``. The daemon is started once for each process of the tests, when the first test
-asks for it; each test finds it without channels. It must be installed in the same environment: ``pip install pushd``.
+It is registered by the entry point ``pytest11``. The daemon is started once for each process of the tests, when the
+first test asks for it; each test finds it without channels. It must be installed in the same environment:
+``pip install pushd``.
 """
 
 import os
@@ -91,11 +92,13 @@ class PushdDaemon:
             self._process.kill()
             self._process.wait()
 
+    @property
+    def _is_running(self) -> bool:
+        return self._process.poll() is None
+
     def _port(self, name: str) -> int:
         listening = re.compile(rf"{name} listens on 127\.0\.0\.1:([0-9]+)")
-        wait_for(
-            lambda: listening.search(self.log) or self._process.poll() is not None, "start of pushd", START_SECONDS
-        )
+        wait_for(lambda: listening.search(self.log) or not self._is_running, "start of pushd", START_SECONDS)
         found = listening.search(self.log)
         if found is None:
             raise RuntimeError(f"pushd did not start:\n{self.log}")
@@ -178,6 +181,6 @@ def _start(directory: Path, log: Path, config: str) -> "subprocess.Popen[bytes]"
 
 
 def _environment() -> Mapping[str, str]:
-    """Return the environment of the daemon: without settings of another one, and with the same packages as this process."""
+    """Return the environment of the daemon: without settings of another one, and with the packages of this process."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
     return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

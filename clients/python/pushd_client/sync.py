@@ -1,19 +1,31 @@
 """The synchronous client, which needs only the standard library."""
 
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, TypeVar
 
+from .core import calls
+from .core.address import Address, split_topics
+from .core.backoff import Backoff
+from .core.call import Call
+from .core.caller import Caller
+from .core.subscriber import Subscriber
+from .core.subscription_options import Since, Transport, subscription_options
+from .core.token_source import TokenSource
+from .errors import PushdError, Refused
 from .messages import Item, Message
+from .network.sync_http import SyncHttp
+from .network.sync_subscription import SyncSubscriptionNetwork
 from .publications import Publication
 from .results import Heartbeat, History, Members, Receipt, Reply
 
+T = TypeVar("T")
+
 Token = str | Callable[[], str] | None
 """A token, or a function that returns one: called again when the daemon refuses the last one, or it expires soon."""
-Since = str | float | None
-"""A cursor, ``all``, ``last:N``, ``latest``, a duration such as ``5m``, or unix seconds; None: now."""
-Transport = Literal["sse", "websocket"]
 
 
 class Pushd:
@@ -26,6 +38,7 @@ class Pushd:
     :param timeout: the seconds that one attempt may take.
     :param retry_seconds: for how long a call that failed is repeated, where a repeat does no harm; 0: never. At most
         100, since the daemon remembers an Idempotency-Key for 120 seconds.
+    :param backoff: the delays between attempts.
     :param ssl_context: for ``https``; None: the default of Python.
     """
 
@@ -36,9 +49,18 @@ class Pushd:
         *,
         timeout: float = 30.0,
         retry_seconds: float = 60.0,
+        backoff: Backoff = Backoff(),  # noqa: B008 (it is immutable)
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        raise NotImplementedError
+        self._address = Address(url)
+        self._http = SyncHttp(self._address, ssl_context)
+        self._tokens = TokenSource(token, _resolve, _ThreadLock())
+        self._timeout = timeout
+        self._retry_seconds = retry_seconds
+        self._backoff = backoff
+        self._caller = Caller(self._address, self._http, self._tokens, timeout, retry_seconds, backoff.start)
+        self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
+        self._lock = threading.Lock()
 
     def __enter__(self) -> "Pushd":
         """Return the client."""
@@ -51,7 +73,12 @@ class Pushd:
         self.close()
 
     def close(self) -> None:
-        """End all subscriptions and calls, in whatever thread, with `ClientClosed`, and close all connections."""
+        """Close all connections: subscriptions end, and calls of other threads raise `ClientClosed`."""
+        self._http.close()
+        with self._lock:
+            subscriptions = list(self._subscriptions)
+        for subscription in subscriptions:
+            subscription.close()
 
     def publish(
         self,
@@ -63,7 +90,7 @@ class Pushd:
         event: str | None = None,
         ttl: float | None = None,
         end: bool = False,
-        keep: bool | None = None,
+        keep: bool | None = True,
         except_: str | None = None,
     ) -> Receipt:
         """Publish a message.
@@ -78,12 +105,14 @@ class Pushd:
         :param event: the event type.
         :param ttl: seconds after which the message expires.
         :param end: whether it is the last message of the channel.
-        :param keep: False: only to those who are connected now; None: as configured for the channel.
+        :param keep: False: only to those who are connected now; None: as configured for the channel. In both cases
+            without a key, which only a kept message can have.
         :param except_: the id of a connection that does not receive the message: see `Subscription.connection`.
         :raises Refused: when the daemon refuses it.
         :raises ConnectionFailed: when the daemon does not answer.
         """
-        raise NotImplementedError
+        message = Publication(channel, data, content_type, event, ttl, end, keep, except_)
+        return self._perform(calls.publish(message, key))
 
     def publish_to(
         self,
@@ -95,30 +124,35 @@ class Pushd:
         event: str | None = None,
         ttl: float | None = None,
         end: bool = False,
-        keep: bool | None = None,
+        keep: bool | None = True,
         except_: str | None = None,
-    ) -> "list[Receipt]":
-        """Publish a message to several channels, to all or to none of them. See `publish`."""
-        raise NotImplementedError
+    ) -> "list[Receipt | Refused]":
+        """Publish a message to several channels. See `publish`.
 
-    def batch(self, messages: Iterable[Publication], *, key: str | None = None) -> "list[Receipt | Exception]":
+        :returns: for each channel, in the same order, the receipt or the `Refused` that the daemon answered.
+        """
+        names = split_topics(channels)
+        message = Publication(names[0], data, content_type, event, ttl, end, keep, except_)
+        return self._perform(calls.publish_to(names, message, key))
+
+    def batch(self, messages: Iterable[Publication], *, key: str | None = None) -> "list[Receipt | Refused]":
         """Publish many messages in one request.
 
         :returns: for each message, in the same order, the receipt or the `Refused` that the daemon answered.
         """
-        raise NotImplementedError
+        return run(self._caller.publish_batch(messages, key))
 
     def delete(self, channel: str) -> None:
         """Delete a channel with its history."""
-        raise NotImplementedError
+        self._perform(calls.delete(channel))
 
     def history(self, topics: str | Iterable[str], *, since: Since = None, limit: int | None = None) -> History:
         """Return stored messages of topics, oldest first; without `since` the newest."""
-        raise NotImplementedError
+        return self._perform(calls.history(topics, since, limit))
 
     def cursor(self, topics: str | Iterable[str] = ()) -> str:
         """Return the cursor of the present: a page that is rendered with it and subscribes with it misses nothing."""
-        raise NotImplementedError
+        return self._perform(calls.cursor(topics))
 
     def subscribe(
         self,
@@ -132,6 +166,7 @@ class Pushd:
         transport: Transport = "sse",
         idle_timeout: float = 60.0,
         outage_seconds: float | None = None,
+        max_message_bytes: int = 16 << 20,
     ) -> "Subscription":
         """Subscribe to topics: iterate over the result.
 
@@ -145,8 +180,37 @@ class Pushd:
         :param idle_timeout: the seconds without a byte from the daemon after which the connection is lost.
         :param outage_seconds: for how long to reconnect after a loss; None: until it succeeds. The first connection is
             attempted for `retry_seconds`.
+        :param max_message_bytes: the largest message, as JSON, that is accepted.
         """
-        raise NotImplementedError
+        options = subscription_options(
+            topics,
+            since=since,
+            slow=slow,
+            presence=presence,
+            presence_id=presence_id,
+            responder=responder,
+            transport=transport,
+            idle_timeout=idle_timeout,
+            outage_seconds=outage_seconds,
+            max_message_bytes=max_message_bytes,
+        )
+        network = SyncSubscriptionNetwork(self._address, self._http, options.max_message_bytes)
+        subscriber = Subscriber(
+            options,
+            self._address,
+            network,
+            self._caller,
+            self._tokens,
+            self._timeout,
+            self._retry_seconds,
+            self._backoff.start(),
+        )
+        subscription = Subscription(subscriber, network)
+        with self._lock:
+            self._subscriptions.add(subscription)
+        if self._http.is_closed:
+            subscription.close()
+        return subscription
 
     def request(
         self,
@@ -165,7 +229,7 @@ class Pushd:
         :raises NoResponders: when nobody could answer it.
         :raises NoReply: when nobody did.
         """
-        raise NotImplementedError
+        return self._perform(calls.request(Publication(channel, data, content_type, event), timeout))
 
     def reply(self, request: Message, data: object = "", *, content_type: str | None = None) -> None:
         """Answer a request, once.
@@ -173,37 +237,40 @@ class Pushd:
         :raises Refused: ``no-request`` when it waits no longer, or was answered.
         :raises ValueError: when the message is no request.
         """
-        raise NotImplementedError
+        self._perform(calls.reply(request, data, content_type))
 
     def respond(self, topics: str | Iterable[str], function: Callable[[Message], object], **options: Any) -> None:
         """Answer each request with what a function returns, until the client is closed.
 
         :param options: those of `subscribe`.
         """
-        raise NotImplementedError
+        with self.subscribe(topics, **options) as subscription:
+            for item in subscription:
+                if isinstance(item, Message) and item.reply_to is not None:
+                    self._answer(item, function(item))
 
     def presence(self, channel: str, *, limit: int | None = None, after: str | None = None) -> Members:
         """Return a page of the members of a channel."""
-        raise NotImplementedError
+        return self._perform(calls.presence(channel, limit, after))
 
     def enter(self, channel: str, id: str, meta: object = None, *, ttl: float = 30.0) -> None:
         """Become a member by a lease, or renew it: it ends after `ttl` seconds."""
-        raise NotImplementedError
+        self._perform(calls.enter(channel, id, meta, ttl))
 
     def leave(self, channel: str, id: str) -> None:
         """End a lease."""
-        raise NotImplementedError
+        self._perform(calls.leave(channel, id))
 
     def heartbeat(self, id: str, *, timestamp: float | None = None) -> Heartbeat:
         """Send a heartbeat.
 
         :param timestamp: the time of this computer in unix seconds, for `Heartbeat.lag`.
         """
-        raise NotImplementedError
+        return self._perform(calls.heartbeat(id, timestamp))
 
     def last_heartbeat(self, id: str) -> Heartbeat:
         """Return the last heartbeat of an id."""
-        raise NotImplementedError
+        return self._perform(calls.last_heartbeat(id))
 
     def call(
         self,
@@ -221,7 +288,17 @@ class Pushd:
         :param path: percent-encoded, below the address of the daemon.
         :param query: parameters; those that are None are omitted.
         """
-        raise NotImplementedError
+        return self._perform(calls.other(method, path, query, body, content_type))
+
+    def _perform(self, call: Call[T]) -> T:
+        return run(self._caller.perform(call))
+
+    def _answer(self, request: Message, data: object) -> None:
+        try:
+            self.reply(request, data)
+        except Refused as refused:
+            if refused.code != "no-request":  # the asker has left, or another responder was faster
+                raise
 
 
 class Subscription:
@@ -231,14 +308,32 @@ class Subscription:
     block begins, so that it receives what is published from then on.
     """
 
-    connection: str | None
-    """The id of the present connection."""
-    cursor: str | None
-    """The cursor from which to resume after the item that was returned last; None until connected."""
+    def __init__(self, subscriber: Subscriber, network: SyncSubscriptionNetwork) -> None:
+        """For `Pushd.subscribe`."""
+        self._subscriber = subscriber
+        self._network = network
+        self._in_use = threading.Lock()
+        """Held by the thread that waits for an item, which then also closes the connection."""
+
+    @property
+    def connection(self) -> str | None:
+        """The id of the present connection, for `except_`; None while there is none."""
+        return self._subscriber.connection_id
+
+    @property
+    def cursor(self) -> str | None:
+        """The cursor from which to resume after the item that was returned last; None until connected."""
+        return self._subscriber.cursor
 
     def __enter__(self) -> "Subscription":
-        """Connect."""
-        raise NotImplementedError
+        """Connect. Raises as `__next__`."""
+        try:
+            with self._in_use:
+                run(self._subscriber.open())
+        except BaseException:
+            self.close()
+            raise
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -258,7 +353,52 @@ class Subscription:
         :raises Refused: when the daemon refuses the subscription.
         :raises ConnectionFailed: when the daemon does not answer for too long.
         """
-        raise NotImplementedError
+        item = None
+        if not self._network.is_closed:
+            try:
+                with self._in_use:
+                    item = run(self._subscriber.next_item())
+            except PushdError:
+                if not self._network.is_closed:
+                    raise
+        if item is None:
+            self.close()
+            raise StopIteration
+        return item
 
     def close(self) -> None:
         """Close the connection; iteration ends."""
+        self._network.close()
+        if self._in_use.acquire(blocking=False):
+            try:
+                run(self._subscriber.close())
+            finally:
+                self._in_use.release()
+
+
+class _ThreadLock:
+    """A lock of threads, as the core expects it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    async def __aenter__(self) -> None:
+        self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+async def _resolve(token: object) -> object:
+    return token
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine of the core to completion: with blocking connections it never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a coroutine with blocking connections must not suspend")
