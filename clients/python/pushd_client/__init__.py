@@ -22,6 +22,7 @@ from .errors import (
 from .messages import End, Gap, Item, Message
 from .publications import Publication
 from .results import Heartbeat, History, Member, Members, Receipt, Reply
+from .source_urls import SourceUrls
 from .sync import Pushd, Subscription
 from .tokens import issue_token
 from .url_signature import UrlKey, sign_url
@@ -59,6 +60,7 @@ __all__ = [
     "Receipt",
     "Refused",
     "Reply",
+    "SourceUrls",
     "Subscription",
     "TemporarilyRefused",
     "TwistedPushd",

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import pytest
 
@@ -46,11 +47,11 @@ class PushdDaemon:
             """Its URL, without a slash at the end."""
             self.tcp_port = self._port("tcp")
             """The port of TCP lines."""
+            self.client = Pushd(self.url, token, timeout=10, retry_seconds=5)
+            """A client; with authentication it has the token of the fixture `pushd_token`."""
         except BaseException:
             self.stop()
             raise
-        self.client = Pushd(self.url, token, timeout=10, retry_seconds=5)
-        """A client; with authentication it has the token of the fixture `pushd_token`."""
 
     @property
     def log(self) -> str:
@@ -63,12 +64,9 @@ class PushdDaemon:
 
     def subscribers(self, channel: str) -> int:
         """Return the number of subscribers of a channel."""
-        try:
-            return int(self.client.call("GET", f"/pub/{channel}")["subscribers"])
-        except Refused as refusal:
-            if refusal.status == 404:
-                return 0
-            raise
+        with self._missing_allowed():
+            return int(self.client.call("GET", f"/pub/{quote(channel)}")["subscribers"])
+        return 0
 
     def wait_for_subscribers(self, channel: str, count: int = 1, seconds: float = 10.0) -> None:
         """Wait until a channel has so many subscribers.
@@ -79,9 +77,10 @@ class PushdDaemon:
 
     def clear(self) -> None:
         """Delete all channels with their histories."""
-        while channels := self.client.call("GET", "/channels", query={"limit": _CHANNELS}):
+        while channels := self.client.call("GET", "/channels", query={"limit": _CHANNELS})["channels"]:
             for channel in channels:
-                self.client.delete(channel["channel"])
+                with self._missing_allowed():
+                    self.client.delete(channel)
 
     def stop(self) -> None:
         """Stop it, and wait for its exit."""
@@ -91,6 +90,15 @@ class PushdDaemon:
         finally:
             self._process.kill()
             self._process.wait()
+
+    @contextmanager
+    def _missing_allowed(self) -> Iterator[None]:
+        """Ignore that a channel does not exist."""
+        try:
+            yield
+        except Refused as refusal:
+            if refusal.status != 404:
+                raise
 
     @property
     def _is_running(self) -> bool:
