@@ -77,8 +77,7 @@ def test_without_the_daemon_tests_are_skipped_and_fail_in_continuous_integration
     for value, outcome in (("", pytest.skip.Exception), ("true", pytest.fail.Exception)):
         monkeypatch.setenv("CI", value)
         with pytest.raises(outcome, match=f"pushd is not installed for {sys.executable}: pip install pushd"):
-            with running_daemon(tmp_path):
-                raise AssertionError
+            running_daemon(tmp_path).__enter__()
 
 
 def test_daemon_that_does_not_start_is_an_error_with_its_log(tmp_path: Path):
