@@ -11,10 +11,9 @@ from .core import calls
 from .core.address import Address, split_topics
 from .core.backoff import Backoff
 from .core.call import Call
-from .core.caller import Caller
+from .core.client import ClientCore
 from .core.subscriber import Subscriber
 from .core.subscription_options import Since, Transport, subscription_options
-from .core.token_source import TokenSource
 from .errors import PushdError, Refused
 from .messages import Item, Message
 from .network.sync_http import SyncHttp
@@ -52,13 +51,10 @@ class Pushd:
         backoff: Backoff = Backoff(),  # noqa: B008 (it is immutable)
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._address = Address(url)
-        self._http = SyncHttp(self._address, ssl_context)
-        self._tokens = TokenSource(token, _resolve, _ThreadLock())
-        self._timeout = timeout
-        self._retry_seconds = retry_seconds
-        self._backoff = backoff
-        self._caller = Caller(self._address, self._http, self._tokens, timeout, retry_seconds, backoff.start)
+        address = Address(url)
+        self._http = SyncHttp(address, ssl_context)
+        lock = _ThreadLock()
+        self._core = ClientCore(address, self._http, token, _resolve, lock, timeout, retry_seconds, backoff)
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._lock = threading.Lock()
 
@@ -140,7 +136,7 @@ class Pushd:
 
         :returns: for each message, in the same order, the receipt or the `Refused` that the daemon answered.
         """
-        return run(self._caller.publish_batch(messages, key))
+        return run(self._core.caller.publish_batch(messages, key))
 
     def delete(self, channel: str) -> None:
         """Delete a channel with its history."""
@@ -194,18 +190,8 @@ class Pushd:
             outage_seconds=outage_seconds,
             max_message_bytes=max_message_bytes,
         )
-        network = SyncSubscriptionNetwork(self._address, self._http, options.max_message_bytes)
-        subscriber = Subscriber(
-            options,
-            self._address,
-            network,
-            self._caller,
-            self._tokens,
-            self._timeout,
-            self._retry_seconds,
-            self._backoff.start(),
-        )
-        subscription = Subscription(subscriber, network)
+        network = SyncSubscriptionNetwork(self._core.address, self._http, options.max_message_bytes)
+        subscription = Subscription(self._core.subscriber(options, network), network)
         with self._lock:
             self._subscriptions.add(subscription)
         if self._http.is_closed:
@@ -291,7 +277,7 @@ class Pushd:
         return self._perform(calls.other(method, path, query, body, content_type))
 
     def _perform(self, call: Call[T]) -> T:
-        return run(self._caller.perform(call))
+        return run(self._core.caller.perform(call))
 
     def _answer(self, request: Message, data: object) -> None:
         try:

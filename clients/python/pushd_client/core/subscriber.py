@@ -93,6 +93,11 @@ class Subscriber:
         self._outage_seconds: float | None = first_outage_seconds
         self._outage_began: float | None = None
 
+    @property
+    def has_items(self) -> bool:
+        """Whether `next_item` returns without waiting."""
+        return bool(self._items)
+
     async def open(self) -> None:
         """Connect, and wait for the start cursor. Raises as `next_item`."""
         while self.state in (State.DISCONNECTED, State.CONNECTED):
