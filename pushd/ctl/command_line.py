@@ -26,6 +26,8 @@ from pushd.ctl.who import add_who_options
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+SHELLS = ("bash", "zsh", "tcsh")
+"""The shells whose completion can be printed."""
 _TRANSPORTS = ("stream", "sse", "mixed", "websocket", "longpoll", "tcp")
 _BENCH_TRANSPORTS = ("sse", "stream", "mixed", "websocket", "tcp")
 _MARKER_BYTES = 40
@@ -270,6 +272,15 @@ def build_parser() -> ArgumentParser:
             "pushctl health --strict",
         )
     )
+    completion = _command(
+        subparsers,
+        "completion",
+        "completion:completion",
+        "print the completion script of a shell",
+        "pushctl completion bash > ~/.local/share/bash-completion/completions/pushctl",
+        "pushctl completion zsh > ~/.zfunc/_pushctl  # a directory of $fpath",
+    )
+    completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"one of {', '.join(SHELLS)}")
     return parser
 
 
