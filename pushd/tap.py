@@ -32,7 +32,7 @@ from pushd.net.monotonic_clock import use_monotonic_clock
 from pushd.service.authentication import check_credentials
 from pushd.service.daemon import make_service
 from pushd.service.hooks import check_hooks
-from pushd.service.preflight import Preflight
+from pushd.service.preflight import Preflight, check_written_files, why_unwritable
 
 _log = Logger()
 
@@ -97,7 +97,13 @@ class Options(UsageOptions):
         is_elsewhere = self._enter_run_directory()
         is_check, preflight = bool(self["check"]), Preflight()
         sockets = partial(check_inherited_sockets, reactor=reactor, are_required=not is_check)
-        checks: list[Check] = [sockets, check_credentials, check_hooks, *([preflight.check] if is_check else [])]
+        checks: list[Check] = [
+            sockets,
+            check_credentials,
+            check_hooks,
+            check_written_files,
+            *([preflight.check] if is_check else []),
+        ]
         self.settings = self.load(self.folder if is_elsewhere else Path(), checks=checks, refused=self._refused)
         if is_check:
             print(f"pushd: configuration is valid ({self['config'] or 'no file'})")
@@ -137,9 +143,11 @@ class Options(UsageOptions):
         from twisted.internet import reactor
 
         file = self["config"]
+        if file == "":
+            refused = (*refused, "option --config: must not be empty")
         listeners = partial(check_listeners, reactor=reactor, running=running)
         every: Sequence[Check] = (listeners, check_backend, check_origins, *checks)
-        return load(folder / file if file is not None else None, os.environ, self.given, every, refused)
+        return load(folder / file if file else None, os.environ, self.given, every, refused)
 
 
 def _text_option(row: Setting) -> Callable[[Options, str], None]:
@@ -219,6 +227,7 @@ def makeService(options: Options) -> IService:
     observer = log_observer(out, log_form(config.log.format, os.environ), threshold) if out else None
     program = RootService(observer, _report_to_terminal if out is sys.stdout else _report_to_terminal_and_log)
     _check_audit(config, twistd)
+    _check_pid_file(twistd)
     try:
         daemon = make_service(config, reactor)
     except ConfigError as error:
@@ -245,6 +254,18 @@ def _check_audit(config: Config, twistd: Mapping[str, Any]) -> None:
     """
     if config.log.audit == STDOUT and "nodaemon" in twistd and not twistd["nodaemon"]:
         raise SystemExit("pushd: log.audit: a daemon has no standard output; name a file, or run twistd with -n")
+
+
+def _check_pid_file(twistd: Mapping[str, Any]) -> None:
+    """Refuse a file for the process id that cannot be written: twistd would end with a traceback.
+
+    :raises SystemExit: with one sentence.
+    """
+    name = twistd.get("pidfile")
+    if name and (reason := why_unwritable(Path(name))):
+        raise SystemExit(
+            f"pushd: cannot write the process id to {name}: {reason}; use twistd's --pidfile FILE or --pidfile="
+        )
 
 
 def _log_output(twistd: Mapping[str, Any]) -> IO[Any] | None:

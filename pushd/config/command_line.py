@@ -25,7 +25,9 @@ def examine(words: Sequence[str], short: str, long: Sequence[str]) -> CommandLin
     :param short: the short options, as for `getopt.getopt`.
     :param long: the long options, as for `getopt.getopt`: those with a value end with ``=``.
     """
-    rest, accepted, mistakes = list(words), [], []
+    rest = list(words)
+    accepted: list[str] = []
+    mistakes: list[str] = []
     while rest:
         try:
             options, others = getopt(rest, short, list(long))
@@ -34,10 +36,15 @@ def examine(words: Sequence[str], short: str, long: Sequence[str]) -> CommandLin
             if not _remove(rest, error.opt):
                 break
             continue
-        accepted += [f"{name}={value}" if value and name.startswith("--") else name + value for name, value in options]
+        accepted += (_word(name, value, long) for name, value in options)
         rest = others[1:]
         mistakes += (f"unexpected argument {word!r}: only options are accepted" for word in others[:1])
     return CommandLine(accepted, mistakes)
+
+
+def _word(name: str, value: str, long: Sequence[str]) -> str:
+    """Return an option in one word. A value may be empty."""
+    return f"{name}={value}" if f"{name.removeprefix('--')}=" in long else f"{name}{value}"
 
 
 def _sentence(error: GetoptError, long: Sequence[str]) -> str:

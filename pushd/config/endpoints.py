@@ -8,6 +8,7 @@ from pushd.config.mistakes import shown
 from pushd.config.parsers import string_list
 
 _ADDRESS = re.compile(r"(?:(?:\[(?P<ipv6>[^\]]*)\]|(?P<host>[^:\[\]]*)):)?(?P<port>[0-9]{1,15})")
+_PROXIED: Final = "haproxy:"
 _LOOPBACK: Final = "127.0.0.1"
 ACCEPTED: Final = (
     "accepted: HOST:PORT with an IP address or localhost, :PORT or PORT for 127.0.0.1, or an endpoint string such as "
@@ -27,6 +28,8 @@ def endpoint(text: str) -> str:
     """Return an endpoint string. An address and a port, ``[::1]:8080``, is converted to the one that it stands for;
     without an address it is 127.0.0.1. Of endpoint strings only the form is checked: `check_endpoint` checks the rest.
     """
+    if text.startswith(_PROXIED):
+        return f"{_PROXIED}{endpoint(text.removeprefix(_PROXIED))}"
     match = _ADDRESS.fullmatch(text)
     address = _address(match["ipv6"], match["host"]) if match else None
     if match and address is not None:

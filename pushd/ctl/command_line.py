@@ -15,6 +15,7 @@ from pushd.ctl.doctor.checks import CHECKS
 from pushd.ctl.durations import seconds_between
 from pushd.ctl.health import add_health_options
 from pushd.ctl.hooks import add_hooks_options
+from pushd.ctl.parser import CommandParser
 from pushd.ctl.requests import add_request_options, add_respond_options
 from pushd.ctl.revocation import add_kick_options, add_revoke_options
 from pushd.ctl.sign import add_sign_options
@@ -39,7 +40,7 @@ _STATUSES = "exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 daemon u
 
 def build_parser() -> ArgumentParser:
     """Return the parser of the command line."""
-    parser = ArgumentParser(
+    parser = CommandParser(
         prog="pushctl", description="Publish to, subscribe to and inspect a running pushd.", epilog=_STATUSES
     )
     parser.add_argument("--version", action="version", version=f"pushctl {__version__}")
@@ -285,7 +286,7 @@ def build_parser() -> ArgumentParser:
 
 
 def _command(
-    subparsers: "_SubParsersAction[ArgumentParser]",
+    subparsers: "_SubParsersAction[CommandParser]",
     name: str,
     run: str | None,
     summary: str,

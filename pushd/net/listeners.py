@@ -16,6 +16,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import implementer
 
 from pushd.net.direct_send import enable_direct_send
+from pushd.net.endpoint_errors import check_tls_files, reason_of
 
 _PROBES = 3
 _UNSENT = 128 << 10
@@ -136,20 +137,29 @@ def check_endpoint(text: str, reactor: Any) -> None:
 
     :raises ValueError: with a phrase for the operator, when Twisted could not listen on it.
     """
+    _check_files(text)
     try:
+        kind, plain, named = read_endpoint(text)
         try:
             serverFromString(reactor, text)
         except LookupError:
             _check_inherited(text)
-        kind, plain, named = read_endpoint(text)
         if kind == "unix" and not named.get("address", plain[0] if plain else ""):
             raise ValueError("the path must not be empty")
         port = int(named["port"] if "port" in named else plain[PORT_AT[kind]]) if kind in PORT_AT else 0
     except Exception as error:  # each kind of endpoint fails in its own way
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{text!r} is not an endpoint string ({reason})") from error
+        raise ValueError(f"{text!r} is not an endpoint string ({reason_of(error)})") from error
     if not 0 <= port <= 65535:
         raise ValueError(f"{text!r} has an invalid port: must be between 0 and 65535")
+
+
+def _check_files(text: str) -> None:
+    kind, _, named = read_endpoint(without_proxy_protocol(text)[0])
+    try:
+        if kind == "ssl":
+            check_tls_files(named)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{text!r} cannot be used ({reason_of(error)})") from error
 
 
 def is_local(text: str) -> bool:

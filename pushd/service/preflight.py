@@ -1,5 +1,6 @@
 """What ``--check`` examines beyond the start: what the daemon needs from the machine and the network."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -25,9 +26,6 @@ class Preflight:
     def check(self, config: Config) -> Iterator[Mistake]:
         """Yield what would fail at the start, or later."""
         yield from _check_programs(config)
-        for path, name in _written_files(config):
-            if name and (reason := _why_unwritable(Path(name))):
-                yield Mistake(path, f"{name}: {reason}")
         if config.backend.ca_file and not os.access(config.backend.ca_file, os.R_OK):
             yield Mistake(("backend", "ca_file"), f"{config.backend.ca_file}: cannot be read")
         try:
@@ -71,19 +69,20 @@ def _check_programs(config: Config) -> Iterator[Mistake]:
             yield Mistake(path, f"the program {source.run[0]} cannot be found or executed")
 
 
-def _written_files(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    yield ("log", "audit"), config.log.audit
-    yield ("auth", "revocations_file"), config.auth.revocations_file
+def check_written_files(config: Config) -> Iterator[Mistake]:
+    """Check the files that the daemon writes besides the history."""
+    files = (("log", "audit"), config.log.audit), (("auth", "revocations_file"), config.auth.revocations_file)
+    for path, name in files:
+        if name not in ("", STDOUT) and (reason := why_unwritable(Path(name))):
+            yield Mistake(path, f"{name}: {reason}")
 
 
-def _why_unwritable(file: Path) -> str | None:
+def why_unwritable(file: Path) -> str | None:
     """Return why a file could not be written; None if it could."""
-    if str(file) == STDOUT:
-        return None
     if file.is_dir():
-        return "is a directory"
+        return os.strerror(errno.EISDIR)
     if file.exists():
-        return None if os.access(file, os.W_OK) else "cannot be written"
+        return None if os.access(file, os.W_OK) else os.strerror(errno.EACCES)
     if not file.parent.is_dir():
-        return f"the directory {file.parent} does not exist"
-    return None if os.access(file.parent, os.W_OK | os.X_OK) else f"the directory {file.parent} cannot be written"
+        return os.strerror(errno.ENOENT)
+    return None if os.access(file.parent, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)

@@ -243,7 +243,7 @@ def config_with(http: tuple[str, ...] = (), tcp: tuple[str, ...] = (), open: boo
     ("config", "sentence"),
     [
         (config_with(http=("nonsense:1",)), "http.listen: 'nonsense:1' is not an endpoint string ("),
-        (config_with(tcp=("tcp:x",)), "tcp.listen: 'tcp:x' is not an endpoint string (invalid literal"),
+        (config_with(tcp=("tcp:x",)), "tcp.listen: 'tcp:x' is not an endpoint string ('x' is not a number"),
         (config_with(http=(LOOPBACK,), tcp=("tcp:0",)), "tcp.listen: tcp:0 is open to other machines"),
         (config_with(), "http.listen and tcp.listen must not both be empty"),
     ],
