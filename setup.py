@@ -22,7 +22,7 @@ setup(
         "pushd.api.pages": ["*.html", "*.ico", "demo/*"],
         "pushd.transports": ["*.html"],
     },
-    data_files=[("share/pushd", ETC)],
+    data_files=[("share/pushd", ETC), ("share/man/man1", ["docs/pushctl.1"])],
     ext_modules=[] if IS_PURE else [FAN_OUT],
     # One wheel for all versions of Python from 3.11: the extension uses only the stable ABI.
     options={} if IS_PURE else {"bdist_wheel": {"py_limited_api": "cp311"}},

@@ -129,14 +129,14 @@ def request(message: Publication, timeout: float) -> Call[Reply]:
     )
 
 
-def reply(message: Message, data: object, content_type: str | None) -> Call[Receipt]:
+def reply(message: Message, data: object, content_type: str | None) -> Call[None]:
     """Answer a request.
 
     :raises ValueError: when the message is no request.
     """
     if message.reply_to is None:
         raise ValueError("message must be a request: it has no reply_to")
-    return publish(Publication(message.reply_to, data, content_type))
+    return _publish(quote_name(message.reply_to), Publication(message.reply_to, data, content_type), None, ignore)
 
 
 def presence(channel: str, limit: int | None, after: str | None) -> Call[Members]:

@@ -1,5 +1,6 @@
 """What a client consists of, whatever its connections are."""
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,16 +26,19 @@ class ClientCore:
         timeout: float,
         retry_seconds: float,
         backoff: Backoff,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         :param resolve: see `TokenSource`, as for `lock`.
+        :param clock: returns monotonic seconds.
         """
         self.address = address
         self.tokens = TokenSource(token, resolve, lock)
-        self.caller = Caller(address, network, self.tokens, timeout, retry_seconds, backoff.start)
+        self.caller = Caller(address, network, self.tokens, timeout, retry_seconds, backoff.start, clock)
         self._timeout = timeout
         self._retry_seconds = retry_seconds
         self._backoff = backoff
+        self._clock = clock
 
     def subscriber(self, options: SubscriptionOptions, network: SubscriptionNetwork) -> Subscriber:
         """Return a subscription, which is not connected yet."""
@@ -47,4 +51,5 @@ class ClientCore:
             self._timeout,
             self._retry_seconds,
             self._backoff.start(),
+            self._clock,
         )
