@@ -41,7 +41,7 @@ class SecuredDaemon(NamedTuple):
     url_key: tuple[str, Path]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def secured_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredDaemon]:
     """A daemon that accepts the token `TOKEN` and the key `web`, and nobody else."""
     directory = tmp_path_factory.mktemp("secured")
