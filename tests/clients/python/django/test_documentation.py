@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import nullcontext
 from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
@@ -60,7 +61,8 @@ def test_test_of_an_application(secured_daemon: SecuredDaemon):
     daemon = secured_daemon.daemon
     daemon.clear()
     client = SimpleNamespace(post=lambda path, data: daemon.client.publish(f"{path[1:]}/1", data))
-    names_of("def test_order")["test_order_is_published"](daemon, SimpleNamespace(), client)
+    test = names_of("def test_order")["test_order_is_published"]
+    test(daemon, SimpleNamespace(), client, None, lambda execute: nullcontext())
 
 
 def test_every_setting_is_documented():
