@@ -54,7 +54,7 @@ def run(pytester: pytest.Pytester, tests: str, **environ: str) -> pytest.RunResu
     is_installed = any(entry.value == NAME for entry in entry_points(group="pytest11"))
     options = [] if is_installed else ["-p", NAME]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "clients/python")]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "clients/python"), *sys.path]))
         patch.delenv("CI", raising=False)
         for name, value in environ.items():
             patch.setenv(name, value)
