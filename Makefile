@@ -3,6 +3,7 @@
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
 SOURCES := setup.py pyproject.toml
+CLIENT := clients/python
 # Tests often wait, for a timeout or for another program: three processes for two cores.
 WORKERS := $(shell n=$$(nproc); echo $$((n < 6 ? n + n / 2 : 8)))
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
@@ -97,9 +98,9 @@ clean: ## Remove all generated files.
 	@$(BIN)/twistd --help >/dev/null
 	@touch $@
 
-.venv/.test: .venv/.run
+.venv/.test: .venv/.run $(CLIENT)/pyproject.toml
 	@echo "pushd: installing the dependencies of the tests"
-	@$(PIP) install -e '.[test]'
+	@$(PIP) install -e '.[test]' -e $(CLIENT)
 	@touch $@
 
 # Without a wheel of atheris, only the daemon is fuzzed.

@@ -14,8 +14,10 @@ setup(
     # Without package_dir an editable install would hide twisted/plugins from Twisted. The plugin directory is
     # listed explicitly, since neither it nor twisted/ may have an __init__.py.
     package_dir={"": "."},
+    # pushd/client is a link to clients/python/pushd_client: see docs/dependencies.md.
     packages=[*find_packages(include=["pushd", "pushd.*"]), "twisted.plugins"],
     package_data={
+        "pushd.client": ["py.typed"],
         "pushd.backends.redis": ["lua/*.lua"],
         "pushd.api.pages": ["*.html", "*.ico", "demo/*"],
         "pushd.transports": ["*.html"],
