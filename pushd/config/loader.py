@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from pushd.config.auth import ANONYMOUS, ISSUER, URL_KEYS, read_anonymous, read_url_keys
 from pushd.config.callback import CALLBACK, read_callback
 from pushd.config.channels import read_channels
+from pushd.config.dialects import SECTION as DIALECTS
+from pushd.config.dialects import read_dialects
 from pushd.config.fields import suggestion
 from pushd.config.hooks import read_hooks
 from pushd.config.issuers import read_issuers
@@ -43,6 +45,7 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
     issuers = _part_of_auth(file, content, ISSUER, read_issuers)
     url_keys = _part_of_auth(file, content, URL_KEYS, read_url_keys)
     callback = _part_of_auth(file, content, CALLBACK, read_callback)
+    dialects = _tables(file, content.get(DIALECTS), _of_dialects)
     places = (_of_file(file, content) if file else (), _of_environment(environ), _of_options(options))
     for where, row, raw in (given for place in places for given in place):
         try:
@@ -60,6 +63,7 @@ def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Se
         is_enabled=is_enabled,
     )
     sections["auth"] = auth
+    sections[DIALECTS] = replace(sections[DIALECTS], **dialects)
     return Config(**sections, sources=sources, channels=channels, hooks=hooks)
 
 
@@ -178,6 +182,11 @@ def _part_of_auth(file: Path | None, content: Mapping[str, object], key: str, re
         return read(section.pop(key))
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from error
+
+
+def _of_dialects(section: object) -> dict[str, Any]:
+    """Remove the tables of dialects from their section, and return what they describe."""
+    return read_dialects(section) if isinstance(section, dict) else {}
 
 
 def _tables(file: Path | None, tables: object, read: Callable[[object], T]) -> T:
