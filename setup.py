@@ -14,13 +14,15 @@ setup(
     # Without package_dir an editable install would hide twisted/plugins from Twisted. The plugin directory is
     # listed explicitly, since neither it nor twisted/ may have an __init__.py.
     package_dir={"": "."},
+    # pushd/client is a link to clients/python/pushd_client: see docs/dependencies.md.
     packages=[*find_packages(include=["pushd", "pushd.*"]), "twisted.plugins"],
     package_data={
+        "pushd.client": ["py.typed"],
         "pushd.backends.redis": ["lua/*.lua"],
         "pushd.api.pages": ["*.html", "*.ico", "demo/*"],
         "pushd.transports": ["*.html"],
     },
-    data_files=[("share/pushd", ETC)],
+    data_files=[("share/pushd", ETC), ("share/man/man1", ["docs/pushctl.1"])],
     ext_modules=[] if IS_PURE else [FAN_OUT],
     # One wheel for all versions of Python from 3.11: the extension uses only the stable ABI.
     options={} if IS_PURE else {"bdist_wheel": {"py_limited_api": "cp311"}},

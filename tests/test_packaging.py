@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GENERATED = {"__pycache__", "dropin.cache", "private"}
+GENERATED = {"__pycache__", "dropin.cache", "private", "pushd_client.egg-info"}
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,10 @@ def run(*arguments: str, folder: Path, **environment: str) -> None:
 
 
 def contents(folder: Path) -> set[str]:
-    files = (path for path in folder.rglob("*") if path.is_file() and not GENERATED & set(path.parts))
-    return {str(path.relative_to(folder)) for path in files if path.suffix != ".so"}
+    """Return the files in a directory, and in those that it links to."""
+    walked = (Path(root, name) for root, _, names in os.walk(folder, followlinks=True) for name in names)
+    files = (path.relative_to(folder) for path in walked if path.suffix != ".so")
+    return {str(path) for path in files if not GENERATED & set(path.parts)}
 
 
 def metadata(wheel: Path) -> Message:
@@ -77,7 +79,7 @@ def metadata(wheel: Path) -> Message:
         return Parser().parsestr(opened.read(name).decode())
 
 
-@pytest.mark.parametrize("name", ["pushd", "bench", "docs", "etc", "examples", "tests", "twisted", ".ci"])
+@pytest.mark.parametrize("name", ["pushd", "bench", "clients", "docs", "etc", "examples", "tests", "twisted", ".ci"])
 def test_source_archive_contains_every_file_of_a_directory(source: Path, name: str) -> None:
     expected = contents(ROOT / name)
     assert expected
@@ -106,7 +108,8 @@ def test_wheel_contains_package_data_and_plugin(wheel: Path) -> None:
         names = {name for name in opened.namelist() if ".dist-info/" not in name and not name.endswith(".so")}
     examples = {f"share/pushd/{name}" for name in contents(ROOT / "etc")}
     assert {re.sub(r"^pushd-[^/]+\.data/data/", "", name) for name in names} == data | examples | {
-        "twisted/plugins/pushd_plugin.py"
+        "twisted/plugins/pushd_plugin.py",
+        "share/man/man1/pushctl.1",
     }
 
 

@@ -1,0 +1,1 @@
+"""The connections of the three clients: they implement `core.interface`."""
