@@ -110,7 +110,7 @@ FORWARDED = {"X-Forwarded-For": "192.0.2.1"}
 @pytest.fixture
 def idle(limited: Daemon) -> Daemon:
     """The daemon once it has noticed that the connections of the test before are closed."""
-    assert eventually(lambda: limited.request("GET", "/connections").json()["connections"] == [])
+    assert eventually(lambda: limited.request("GET", "/connections").json() == [])
     return limited
 
 
