@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pushd.config.channels import topic
 from pushd.config.fields import read_fields, setting
 from pushd.config.mistakes import suggestion
-from pushd.config.parsers import duration, string_list
+from pushd.config.parsers import count, duration, string_list
 
 _PATH = re.compile(r"/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,63}")
 
@@ -41,6 +42,29 @@ class BayeuxSettings:
         "How long a session without a held `/meta/connect` lasts, beyond `interval`.",
         "seconds",
     )
+    sessions: int = setting(100_000, count(), "The most sessions at a time.", "sessions")
+    sessions_per_address: int = setting(
+        10_000, count(), "The most sessions of one address, loopback exempt.", "sessions"
+    )
+    persistent: tuple[str, ...] = setting(
+        [],
+        string_list(topic),
+        "The channels whose subscribers may be away for longer, without the leading `/`.",
+        "channels and patterns",
+    )
+    persistent_interval: float = setting(
+        600,
+        duration(minimum=1, maximum=7 * 86_400),
+        "How long a session with such a subscription lasts without a `/meta/connect`.",
+        "seconds",
+    )
+    lazy: tuple[str, ...] = setting(
+        [],
+        string_list(topic),
+        "The channels whose messages wait for those of other channels, without the leading `/`.",
+        "channels and patterns",
+    )
+    lazy_time: float = setting(5, duration(minimum=0.1, maximum=300), "How long they wait at most.", "seconds")
 
 
 SECTION: Final = "dialects"

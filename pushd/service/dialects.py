@@ -1,23 +1,24 @@
 """The dialects that are enabled: the only place that names one."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 from twisted.application.service import Service
 
 from pushd.config.dialects import BayeuxSettings, DialectSettings
 from pushd.dialects.bayeux.dialect import Bayeux
-from pushd.dialects.bayeux.settings import Timing
+from pushd.dialects.bayeux.settings import BayeuxSettings as PlainSettings
 from pushd.dialects.interface import Dialect, DialectContext
 
 
 def _make_bayeux(settings: BayeuxSettings, context: DialectContext) -> tuple[Bayeux, Callable[[Any], None]]:
-    bayeux = Bayeux(context, [path.removeprefix("/").encode("ascii") for path in settings.path], _timing(settings))
-    return bayeux, lambda new: bayeux.reconfigure(_timing(new))
+    bayeux = Bayeux(context, [path.removeprefix("/").encode("ascii") for path in settings.path], _plain(settings))
+    return bayeux, lambda new: bayeux.reconfigure(_plain(new))
 
 
-def _timing(settings: BayeuxSettings) -> Timing:
-    return Timing(settings.timeout, settings.interval, settings.max_interval)
+def _plain(settings: BayeuxSettings) -> PlainSettings:
+    return PlainSettings(**{row.name: getattr(settings, row.name) for row in fields(PlainSettings)})
 
 
 _MAKERS: Final[Mapping[str, Callable[[Any, DialectContext], tuple[Dialect, Callable[[Any], None]]]]] = {

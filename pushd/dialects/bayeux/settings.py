@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """The times that are announced to clients as advice. All are seconds."""
+class BayeuxSettings:
+    """What can be reloaded. All times are seconds."""
 
     timeout: float = 30
     """How long a `/meta/connect` is held without messages."""
@@ -13,3 +13,15 @@ class Timing:
     """How long clients wait before the next `/meta/connect`."""
     max_interval: float = 10
     """How long a session without a held `/meta/connect` lasts, beyond `interval`."""
+    sessions: int = 100_000
+    """The most sessions."""
+    sessions_per_address: int = 10_000
+    """The most sessions of one address, loopback exempt."""
+    persistent: tuple[str, ...] = ()
+    """The topics whose subscribers have persistent sessions."""
+    persistent_interval: float = 600
+    """How long a persistent session without a held `/meta/connect` lasts."""
+    lazy: tuple[str, ...] = ()
+    """The topics whose messages wait for others."""
+    lazy_time: float = 5
+    """How long they wait at most."""
