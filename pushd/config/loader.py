@@ -19,16 +19,17 @@ from pushd.config.mistakes import ConfigError, KeyPath, Mistake, Mistakes, key_o
 from pushd.config.sources import read_sources
 from pushd.config.table import SECTIONS, SETTINGS, Config, Setting
 from pushd.core.channel_rules import ChannelRules
-from pushd.core.grant import NOTHING
 
 _BY_KEY = {row.key: row for row in SETTINGS}
-_PARTS_OF_AUTH: Mapping[str, Callable[[object], Any]] = {
-    ANONYMOUS: read_anonymous,
-    ISSUER: read_issuers,
-    URL_KEYS: read_url_keys,
-    CALLBACK: read_callback,
+_NESTED: Mapping[str, Mapping[str, tuple[str, Callable[[object], Any]]]] = {
+    "auth": {
+        ANONYMOUS: ("anonymous", read_anonymous),
+        ISSUER: ("issuers", read_issuers),
+        URL_KEYS: ("url_keys", read_url_keys),
+        CALLBACK: ("callback", read_callback),
+    },
 }
-"""The tables within the section [auth]."""
+"""The tables within each section by their keys: the field of its class, and what reads it."""
 _TABLES: Mapping[str, tuple[Callable[[object], Any], object]] = {
     "source": (read_sources, ()),
     "channel": (read_channels, ChannelRules()),
@@ -85,7 +86,6 @@ class _Loading:
         """The variable or the option of each setting that has its value from there."""
         self._values: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
         self._tables = {name: default for name, (_, default) in _TABLES.items()}
-        self._auth: dict[str, Any] = {}
         self._is_auth_enabled = False
 
     def read_file(self, path: Path) -> None:
@@ -126,14 +126,7 @@ class _Loading:
     def config(self) -> Config:
         """Return the configuration, with the default for each setting that is invalid."""
         sections = {section: kind(**self._values[section]) for section, kind in SECTIONS.items()}
-        sections["auth"] = replace(
-            sections["auth"],
-            anonymous=self._auth.get(ANONYMOUS, NOTHING),
-            issuers=self._auth.get(ISSUER, ()),
-            url_keys=self._auth.get(URL_KEYS, ()),
-            callback=self._auth.get(CALLBACK),
-            is_enabled=self._is_auth_enabled,
-        )
+        sections["auth"] = replace(sections["auth"], is_enabled=self._is_auth_enabled)
         tables: dict[str, Any] = self._tables
         return Config(**sections, sources=tables["source"], channels=tables["channel"], hooks=tables["hook"])
 
@@ -150,12 +143,12 @@ class _Loading:
         yield from self._elsewhere
 
     def _read_section(self, section: str, rows: Mapping[str, object]) -> None:
+        self._is_auth_enabled |= section == "auth" and bool(rows)
         for name, raw in rows.items():
-            if section == "auth":
-                self._is_auth_enabled = True
-            if section == "auth" and name in _PARTS_OF_AUTH:
+            if nested := _NESTED.get(section, {}).get(name):
+                field, read = nested
                 with self._in_file.collected():
-                    self._auth[name] = _PARTS_OF_AUTH[name](raw)
+                    self._values[section][field] = read(raw)
             elif row := _BY_KEY.get(f"{section}.{name}"):
                 with self._in_file.collected((section, name)):
                     self._values[section][name] = row.parse(raw)
@@ -188,7 +181,7 @@ class _Loading:
 def _hint(section: str, name: str) -> str:
     """Return a suggestion for an unknown key: one of its section, or the section in which there is such a key."""
     names = [row.name for row in SETTINGS if row.section == section]
-    names += _PARTS_OF_AUTH if section == "auth" else ()
+    names += _NESTED.get(section, ())
     elsewhere = [row.key for row in SETTINGS if row.name == name]
     within = suggestion(name, names, f"{section}.{{}}".format)
     return within or (f", did you mean {' or '.join(elsewhere)}?" if elsewhere else suggestion(name, _BY_KEY))

@@ -42,15 +42,14 @@ def check_tls_files(named: Mapping[str, str]) -> None:
         raise ValueError(f"{key_file}: the private key must not have a passphrase")
     context = SSL.Context(SSL.TLS_METHOD)
     try:
-        context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, content, b""))
-    except (SSL.Error, crypto.Error, ValueError) as error:
-        raise ValueError(f"{key_file}: contains no private key in PEM") from error
-    try:
-        context.use_certificate(crypto.load_certificate(crypto.FILETYPE_PEM, Path(certificate_file).read_bytes()))
-    except (crypto.Error, ValueError) as error:
-        raise ValueError(f"{certificate_file}: contains no certificate in PEM") from error
+        context.use_privatekey_file(key_file)
     except SSL.Error as error:
-        raise ValueError(f"{certificate_file}: {reason_of(error)}") from error
+        raise ValueError(f"{key_file}: contains no private key in PEM") from error
+    Path(certificate_file).read_bytes()
+    try:
+        context.use_certificate_file(certificate_file)
+    except SSL.Error as error:
+        raise ValueError(f"{certificate_file}: contains no certificate in PEM") from error
     try:
         context.check_privatekey()
     except SSL.Error as error:
