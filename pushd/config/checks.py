@@ -87,6 +87,10 @@ def check_inherited_sockets(config: Config, reactor: Any, *, are_required: bool 
     """
     for each in listening(config):
         try:
+            check_endpoint(each.text, reactor)
+        except ValueError:
+            continue  # `check_listeners` reports it
+        try:
             name = inherited_name(each.text, reactor)
         except LookupError:
             if are_required:
@@ -94,8 +98,6 @@ def check_inherited_sockets(config: Config, reactor: Any, *, are_required: bool 
                 yield each.mistake(f"{each.text}: {reason}")
         except OSError as error:
             yield each.mistake(f"{each.text} is not a socket: {error.strerror}")
-        except ValueError:
-            continue  # not an endpoint string, which `check_listeners` reports
         else:
             if name is not None and reach_of(name) is Reach.OTHERS and not _is_protected(config):
                 yield each.mistake(exposed(each.text, name))

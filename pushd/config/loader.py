@@ -5,6 +5,7 @@ All mistakes are collected, and reported together: each with the line of the fil
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from pushd.config.auth import ANONYMOUS, ISSUER, URL_KEYS, read_anonymous, read_
 from pushd.config.callback import CALLBACK, read_callback
 from pushd.config.channels import read_channels
 from pushd.config.config_file import ConfigFile, read_config_file
+from pushd.config.dialects import KINDS as DIALECTS
+from pushd.config.dialects import SECTION as DIALECTS_SECTION
+from pushd.config.dialects import read_dialect
 from pushd.config.environment import unknown_variable, variables
 from pushd.config.hooks import read_hooks
 from pushd.config.issuers import read_issuers
@@ -28,6 +32,7 @@ _NESTED: Mapping[str, Mapping[str, tuple[str, Callable[[object], Any]]]] = {
         URL_KEYS: ("url_keys", read_url_keys),
         CALLBACK: ("callback", read_callback),
     },
+    DIALECTS_SECTION: {name: (name, partial(read_dialect, name)) for name in DIALECTS},
 }
 """The tables within each section by their keys: the field of its class, and what reads it."""
 _TABLES: Mapping[str, tuple[Callable[[object], Any], object]] = {

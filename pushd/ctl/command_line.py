@@ -149,6 +149,25 @@ def build_parser() -> ArgumentParser:
         )
     )
 
+    top = _command(
+        subparsers,
+        "top",
+        "top.command:top",
+        "show a live table of channels: rates, subscribers, connections, queues",
+        "pushctl top",
+        "pushctl top chat/ --interval 500ms",
+        "pushctl top --once",
+    )
+    top.add_argument("prefix", nargs="?", default="", help="only channels that begin with this")
+    top.add_argument("--once", action="store_true", help="print the table once, after one interval")
+    top.add_argument(
+        "--interval",
+        type=seconds_between(0.1, _DAY),
+        default=2.0,
+        metavar="DURATION",
+        help="time between two tables, such as 500ms or 5s (default: 2s)",
+    )
+
     kick_examples = "pushctl kick 9f2c41d07be83a6655d0c1e87f4b29aa", "pushctl kick --sub alice"
     add_kick_options(
         _command(subparsers, "kick", "revocation:kick", "close a connection, or those of a subject", *kick_examples)
