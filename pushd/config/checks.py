@@ -7,6 +7,7 @@ from pushd.config.endpoints import ACCEPTED
 from pushd.config.mistakes import KeyPath, Mistake, key_of
 from pushd.config.table import Config
 from pushd.net.bindings import Binding, binding_of
+from pushd.net.endpoint_errors import UnusableFiles
 from pushd.net.listeners import Reach, check_endpoint, exposed, inherited_name, is_local, reach_of
 
 _LISTENERS = (("http", "listen"), ("http", "admin_listen"), ("tcp", "listen"))
@@ -45,6 +46,8 @@ def check_listeners(config: Config, reactor: Any, running: Collection[str] = ())
             continue
         try:
             check_endpoint(each.text, reactor)
+        except UnusableFiles as error:
+            yield each.mistake(str(error))
         except ValueError as error:
             hint = f"; {ACCEPTED}" if "Unknown endpoint type" in str(error) else ""
             yield each.mistake(f"{error}{hint}")

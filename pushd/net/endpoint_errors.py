@@ -8,7 +8,12 @@ from pathlib import Path
 from OpenSSL import SSL, crypto
 
 _UNEXPECTED = re.compile(r"unexpected keyword argument '([^']*)'")
+_UNKNOWN = re.compile(r"has no attribute '([^']*)'")
 _MISSING = re.compile(r"missing [0-9]+ required .*argument")
+
+
+class UnusableFiles(ValueError):
+    """An endpoint string names files that cannot be used. The text is a phrase for the operator."""
 
 
 def reason_of(error: Exception) -> str:
@@ -23,6 +28,8 @@ def reason_of(error: Exception) -> str:
             return f"unknown argument {unexpected[1]!r}"
         if _MISSING.search(text):
             return "an argument is missing"
+    if isinstance(error, AttributeError) and (unknown := _UNKNOWN.search(text)):
+        return f"unknown value {unknown[1]!r}"
     if text.startswith("invalid literal for int()"):
         return f"{text.rpartition(': ')[2]} is not a number"
     return text or type(error).__name__

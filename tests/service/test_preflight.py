@@ -33,6 +33,13 @@ def warnings(config: Config) -> list[str]:
     ("text", "sentences"),
     [
         (
+            "[http]\nlisten = 'ssl:8081:privateKey=none.pem:interface=127.0.0.1'",
+            [
+                "2: http.listen: 'ssl:8081:privateKey=none.pem:interface=127.0.0.1' cannot be used (none.pem: No such",
+                "tcp.listen: tcp:8081:interface=127.0.0.1 needs port 8081, which http.listen uses for ssl:8081:",
+            ],
+        ),
+        (
             "[http]\nlisten = [\n'8080',\n'tcp:8080']\n[access]\nopen = true",
             ["4: http.listen: tcp:8080 needs port 8080, which http.listen uses for tcp:8080:interface=127.0.0.1"],
         ),
