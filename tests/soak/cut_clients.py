@@ -36,7 +36,7 @@ async def soak(seconds: float, seed: int) -> None:
         label = f"{flavour.name} {transport} seed={number} longest={longest}"
         round_ = ensureDeferred(run_round(daemon.ports["http"], flavour, transport, number, longest, 20))
         try:
-            cuts += await round_.addTimeout(_ROUND_SECONDS, reactor)  # type: ignore[arg-type]
+            cuts += await round_.addTimeout(_ROUND_SECONDS, reactor)
         except BaseException:
             print(f"failed: {label}", flush=True)
             raise

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pushd_client import Message
-from twisted.internet.defer import ensureDeferred, gatherResults
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 
 from tests.clients.python.cutting_proxy import CuttingProxy
 from tests.clients.python.flavours import Flavour
@@ -24,15 +24,17 @@ async def run_round(port: int, flavour: type[Flavour], transport: str, seed: int
     """
     from twisted.internet import reactor
 
-    proxy: Any = CuttingProxy(reactor, port, seed, longest)  # type: ignore[arg-type]
+    proxy: Any = CuttingProxy(reactor, port, seed, longest)
     clients = [flavour(f"http://127.0.0.1:{proxy.port}") for _ in range(2)]
     topics = f"cut{seed}/*"
     subscription = clients[1].subscribe(topics, transport=transport)
     try:
         await subscription.open()
-        publishing = [ensureDeferred(_publish(clients[0], f"cut{seed}/{name}", messages)) for name in _PUBLISHERS]
-        receiving = ensureDeferred(subscription.take(messages * len(_PUBLISHERS)))
-        *_, received = await gatherResults([*publishing, receiving], consumeErrors=True)
+        waiting: list[Deferred[Any]] = [
+            ensureDeferred(_publish(clients[0], f"cut{seed}/{name}", messages)) for name in _PUBLISHERS
+        ]
+        waiting.append(ensureDeferred(subscription.take(messages * len(_PUBLISHERS))))
+        received: list[Any] = (await gatherResults(waiting, consumeErrors=True))[-1]
         cuts, proxy.longest = proxy.cuts, 0
         await clients[0].publish(f"cut{seed}/a", "last")
         received += await subscription.take(1)

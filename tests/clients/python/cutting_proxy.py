@@ -10,6 +10,8 @@ from twisted.internet.protocol import Factory, Protocol
 class _Side(Protocol):
     """One side of a connection through the proxy."""
 
+    transport: Any
+
     def __init__(self, link: "_Link") -> None:
         self._link = link
 
@@ -40,8 +42,7 @@ class _Link:
     def made(self, side: _Side) -> None:
         """One side is connected."""
         if side is self.client:
-            factory = Factory.forProtocol(lambda: _Side(self))
-            self._proxy.connect(factory)
+            self._proxy.connect(Factory.forProtocol(lambda: _Side(self)))
             return
         self._server = side
         if self._is_closed:
@@ -88,7 +89,7 @@ class CuttingProxy:
         self.longest = longest
         self.cuts = 0
         self.links: set[_Link] = set()
-        factory = Factory.forProtocol(self._accept)
+        factory: Any = Factory.forProtocol(self._accept)
         factory.noisy = False
         self._listening: Any = self._reactor.listenTCP(0, factory, interface="127.0.0.1")
 
@@ -101,7 +102,7 @@ class CuttingProxy:
         """Connect to another port from now on."""
         self._target = port
 
-    def connect(self, factory: Factory) -> None:
+    def connect(self, factory: Any) -> None:
         """Connect to the server."""
         from twisted.internet.endpoints import TCP4ClientEndpoint
 

@@ -129,7 +129,11 @@ class Asyncio(Flavour):
     def run(self, target: Any, name: str, async_name: str, *args: Any, **keywords: Any) -> "Deferred[Any]":
         """See `Flavour`."""
         task = asyncio.run_coroutine_threadsafe(_no_stop(getattr(target, async_name), *args, **keywords), self._loop)
-        done: Deferred[Any] = Deferred(lambda _: task.cancel())
+
+        def cancel(_: object) -> None:
+            task.cancel()
+
+        done: Deferred[Any] = Deferred(cancel)
 
         def fire() -> None:
             if done.called or task.cancelled():
