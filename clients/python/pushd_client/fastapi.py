@@ -20,7 +20,7 @@ from .source_urls import DEFAULT_UNTIL, SourceUrls, fallback_since
 from .url_signature import DEFAULT_EXP, UrlKey
 from .webhooks import InvalidWebhook, verify_webhook
 
-__all__ = ["Decision", "FastapiPushd", "Question"]
+__all__ = ["AsyncPushd", "Decision", "FastapiPushd", "Question"]
 
 logger = logging.getLogger("pushd_client.fastapi")
 MAX_BYTES: Final = 16 << 20

@@ -14,6 +14,7 @@ from pushd.ctl.command_line.inspection import add_inspection_commands
 from pushd.ctl.command_line.messages import add_message_commands
 from pushd.ctl.command_line.operation import add_operation_commands
 from pushd.ctl.connection_options import add_connection_options
+from pushd.ctl.parser import CommandParser
 
 SHELLS = ("bash", "zsh", "tcsh")
 """The shells whose completion can be printed."""
@@ -21,7 +22,7 @@ SHELLS = ("bash", "zsh", "tcsh")
 
 def build_parser() -> ArgumentParser:
     """Return the parser of the command line."""
-    parser = ArgumentParser(
+    parser = CommandParser(
         prog="pushctl", description="Publish to, subscribe to and inspect a running pushd.", epilog=STATUSES
     )
     parser.add_argument("--version", action="version", version=f"pushctl {__version__}")

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from pushd.ctl.connection_options import add_connection_options_of_command
+from pushd.ctl.parser import CommandParser
 
-Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
+Commands: TypeAlias = "_SubParsersAction[CommandParser]"
 """The commands of a parser."""
 STATUSES = "exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 daemon unreachable"
 

@@ -1,9 +1,8 @@
 """The options of `pushctl token explain`."""
 
-from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter, _SubParsersAction
 from pathlib import Path
 
-from pushd.ctl.command_line.command import Commands
 from pushd.ctl.connection_options import add_addresses_of_command
 from pushd.ctl.tokens import TOPIC_LISTS, add_list, operation
 
@@ -16,7 +15,7 @@ _EXAMPLES = """examples:
   echo "$URL" | pushctl token explain --signed-url - --mount /push"""
 
 
-def add_explain_command(subparsers: Commands) -> None:
+def add_explain_command(subparsers: "_SubParsersAction[ArgumentParser]") -> None:
     """Add the command to the parsers of `pushctl token`."""
     command = subparsers.add_parser(
         "explain",

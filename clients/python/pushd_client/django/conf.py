@@ -75,6 +75,12 @@ class PushdSettings:
             raise ImproperlyConfigured(f'{NAME}["{name}"] must be set: the secret with which pushd signs')
         return list(value) if isinstance(value, (list, tuple)) else [value]  # type: ignore[list-item]
 
+    def close(self) -> None:
+        """Close the clients that were used."""
+        for name in ("client", "cursor_client"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+
     def _client(self, seconds: float) -> Pushd:
         token = self.token
         read = None if token is None else lambda: read_secret(token).decode("utf-8").strip()
