@@ -35,7 +35,7 @@ def publish(args: Namespace) -> int:
         for outcome in outcomes:
             if isinstance(outcome, Refused):
                 raise outcome
-            print(outcome.id or "-", outcome.channel, outcome.subscribers)
+            print(outcome.id or "-", outcome.channel, outcome.subscribers, flush=True)
     return 0
 
 
