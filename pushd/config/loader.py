@@ -5,6 +5,7 @@ All mistakes are collected, and reported together: each with the line of the fil
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from pushd.config.auth import ANONYMOUS, ISSUER, URL_KEYS, read_anonymous, read_
 from pushd.config.callback import CALLBACK, read_callback
 from pushd.config.channels import read_channels
 from pushd.config.config_file import ConfigFile, read_config_file
+from pushd.config.dialects import KINDS as DIALECTS
+from pushd.config.dialects import SECTION as DIALECTS_SECTION
+from pushd.config.dialects import read_dialect
 from pushd.config.environment import unknown_variable, variables
 from pushd.config.hooks import read_hooks
 from pushd.config.issuers import read_issuers
@@ -22,13 +26,16 @@ from pushd.core.channel_rules import ChannelRules
 from pushd.core.grant import NOTHING
 
 _BY_KEY = {row.key: row for row in SETTINGS}
-_PARTS_OF_AUTH: Mapping[str, Callable[[object], Any]] = {
-    ANONYMOUS: read_anonymous,
-    ISSUER: read_issuers,
-    URL_KEYS: read_url_keys,
-    CALLBACK: read_callback,
+_PARTS: Mapping[str, Mapping[str, Callable[[object], Any]]] = {
+    "auth": {
+        ANONYMOUS: read_anonymous,
+        ISSUER: read_issuers,
+        URL_KEYS: read_url_keys,
+        CALLBACK: read_callback,
+    },
+    DIALECTS_SECTION: {name: partial(read_dialect, name) for name in DIALECTS},
 }
-"""The tables within the section [auth]."""
+"""The tables within a section, by section."""
 _TABLES: Mapping[str, tuple[Callable[[object], Any], object]] = {
     "source": (read_sources, ()),
     "channel": (read_channels, ChannelRules()),
@@ -85,7 +92,7 @@ class _Loading:
         """The variable or the option of each setting that has its value from there."""
         self._values: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
         self._tables = {name: default for name, (_, default) in _TABLES.items()}
-        self._auth: dict[str, Any] = {}
+        self._parts: dict[str, dict[str, Any]] = {section: {} for section in _PARTS}
         self._is_auth_enabled = False
 
     def read_file(self, path: Path) -> None:
@@ -126,14 +133,16 @@ class _Loading:
     def config(self) -> Config:
         """Return the configuration, with the default for each setting that is invalid."""
         sections = {section: kind(**self._values[section]) for section, kind in SECTIONS.items()}
+        auth = self._parts["auth"]
         sections["auth"] = replace(
             sections["auth"],
-            anonymous=self._auth.get(ANONYMOUS, NOTHING),
-            issuers=self._auth.get(ISSUER, ()),
-            url_keys=self._auth.get(URL_KEYS, ()),
-            callback=self._auth.get(CALLBACK),
+            anonymous=auth.get(ANONYMOUS, NOTHING),
+            issuers=auth.get(ISSUER, ()),
+            url_keys=auth.get(URL_KEYS, ()),
+            callback=auth.get(CALLBACK),
             is_enabled=self._is_auth_enabled,
         )
+        sections[DIALECTS_SECTION] = replace(sections[DIALECTS_SECTION], **self._parts[DIALECTS_SECTION])
         tables: dict[str, Any] = self._tables
         return Config(**sections, sources=tables["source"], channels=tables["channel"], hooks=tables["hook"])
 
@@ -153,9 +162,9 @@ class _Loading:
         for name, raw in rows.items():
             if section == "auth":
                 self._is_auth_enabled = True
-            if section == "auth" and name in _PARTS_OF_AUTH:
+            if read := _PARTS.get(section, {}).get(name):
                 with self._in_file.collected():
-                    self._auth[name] = _PARTS_OF_AUTH[name](raw)
+                    self._parts[section][name] = read(raw)
             elif row := _BY_KEY.get(f"{section}.{name}"):
                 with self._in_file.collected((section, name)):
                     self._values[section][name] = row.parse(raw)
@@ -188,7 +197,7 @@ class _Loading:
 def _hint(section: str, name: str) -> str:
     """Return a suggestion for an unknown key: one of its section, or the section in which there is such a key."""
     names = [row.name for row in SETTINGS if row.section == section]
-    names += _PARTS_OF_AUTH if section == "auth" else ()
+    names += _PARTS.get(section, ())
     elsewhere = [row.key for row in SETTINGS if row.name == name]
     within = suggestion(name, names, f"{section}.{{}}".format)
     return within or (f", did you mean {' or '.join(elsewhere)}?" if elsewhere else suggestion(name, _BY_KEY))

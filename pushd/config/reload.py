@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, NamedTuple, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger, LogLevel
 
+from pushd.config.dialects import KINDS as DIALECTS
 from pushd.config.mistakes import ConfigError
 from pushd.config.table import SETTINGS, Config
 from pushd.logs import Threshold
@@ -80,6 +81,9 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
         applied.append("auth.url_keys")
     if loaded.auth.callback != now.auth.callback:
         applied.append("auth.callback")
+    config, of_dialects = _with_dialects(config, loaded)
+    applied += of_dialects.applied
+    at_restart += of_dialects.at_restart
     if loaded.channels != now.channels:
         config = replace(config, channels=loaded.channels)
         applied.append("channel")
@@ -90,6 +94,30 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
     names = dict.fromkeys([*before, *after])
     applied += [f"source.{name}" for name in names if before.get(name) != after.get(name)]
     return ConfigChange(config, tuple(applied), tuple(at_restart))
+
+
+class _Keys(NamedTuple):
+    applied: list[str]
+    at_restart: list[str]
+
+
+def _with_dialects(config: Config, loaded: Config) -> tuple[Config, _Keys]:
+    """Return a configuration with the settings of dialects that a reload changes, and the keys of all that differ."""
+    keys = _Keys([], [])
+    dialects = config.dialects
+    for name, kind in DIALECTS.items():
+        before, after = getattr(dialects, name), getattr(loaded.dialects, name)
+        for row in fields(kind):
+            value = getattr(after, row.name)
+            if value == getattr(before, row.name):
+                continue
+            key = f"dialects.{name}.{row.name}"
+            if row.metadata["at_restart"]:
+                keys.at_restart.append(key)
+                continue
+            keys.applied.append(key)
+            dialects = replace(dialects, **{name: replace(getattr(dialects, name), **{row.name: value})})
+    return replace(config, dialects=dialects), keys
 
 
 class Reload(Service):

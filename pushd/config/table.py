@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from pushd.config.auth import AuthSettings
+from pushd.config.dialects import DialectSettings
 from pushd.config.endpoints import endpoints
 from pushd.config.fields import setting
 from pushd.config.hooks import Hooks
@@ -322,6 +323,7 @@ class Config:
     limits: LimitSettings = field(default_factory=LimitSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
     presence: PresenceSettings = field(default_factory=PresenceSettings)
+    dialects: DialectSettings = field(default_factory=DialectSettings)
     backend: BackendSettings = field(default_factory=BackendSettings)
     keepalive: KeepaliveSettings = field(default_factory=KeepaliveSettings)
     stop: StopSettings = field(default_factory=StopSettings)

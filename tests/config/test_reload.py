@@ -29,6 +29,7 @@ OTHER_VALUES = {
     "http.hosts": ("example.org",),
     "http.pull_hosts": ("example.org",),
     "http.trusted_proxies": ("127.0.0.1/32",),
+    "dialects.enable": ("bayeux",),
     "limits.connections": 50,
     "log.audit": "-",
     "log.level": "warn",

@@ -63,6 +63,7 @@ DEFAULTS = {
     "presence.event_bytes": 64 * MIB,
     "presence.heartbeat_channel": "online",
     "presence.heartbeat_ttl": 30.0,
+    "dialects.enable": (),
     "backend.kind": "auto",
     "backend.data_dir": "",
     "backend.sync": "full",
@@ -112,7 +113,7 @@ def test_setting_is_read_from_the_file_the_environment_and_an_option(row, tmp_pa
         "backend.sync": "normal",
     }
     special |= {"backend.url": "redis://host/1", "backend.publish_timeout": "2s", "backend.when_away": "local"}
-    special |= {"auth.grace": "60"}
+    special |= {"auth.grace": "60", "dialects.enable": "bayeux"}
     special |= {"log.levels": "pushd=warn", "log.access": "0.5"}
     text = special.get(row.key, "true" if row.is_flag else LOOPBACK if row.repeatable else "4096")
     file = config_file(tmp_path, f"[{row.section}]\n{row.name} = {json.dumps(text)}\n")
