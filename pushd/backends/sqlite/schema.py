@@ -131,7 +131,18 @@ CREATE TABLE hook_event (
 CREATE UNIQUE INDEX hook_event_of_hook ON hook_event (hook, number);
 """
 
-_STEPS = (_TABLES, _LOSSES_AND_DEADLINES, _RUNS, _SENDERS, _URLS, _REVOCATIONS, _MEMBERS, _HOOKS)
+_KEYS = """
+CREATE TABLE key (
+    text TEXT PRIMARY KEY,
+    digest BLOB NOT NULL,
+    ids TEXT NOT NULL,
+    until REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX key_by_until ON key (until);
+"""
+
+_STEPS = (_TABLES, _LOSSES_AND_DEADLINES, _RUNS, _SENDERS, _URLS, _REVOCATIONS, _MEMBERS, _HOOKS, _KEYS)
 VERSION = len(_STEPS)
 
 
