@@ -21,18 +21,16 @@ class CuttingRelay:
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self.cuts = 0
-        """How many connections were reset."""
         self._open: set[socket.socket] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        """Reset all connections (RST)."""
+        """Wait until there is a connection, and reset all (RST)."""
         with self._lock:
+            assert self._lock.wait_for(lambda: self._open, 10)
             connections, self._open = self._open, set()
         for connection in connections:
-            self.cuts += 1
             with suppress(OSError):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                 connection.shutdown(socket.SHUT_RD)
@@ -42,7 +40,6 @@ class CuttingRelay:
     def close(self) -> None:
         """Stop."""
         self._listener.close()
-        self.cut()
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -51,6 +48,7 @@ class CuttingRelay:
                 server = socket.create_connection(("127.0.0.1", self._target))
                 with self._lock:
                     self._open |= {client, server}
+                    self._lock.notify_all()
                 for source, target in ((client, server), (server, client)):
                     threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
 
@@ -61,6 +59,8 @@ class CuttingRelay:
         for each in (source, target):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._open -= {source, target}
 
 
 class Subscriber:

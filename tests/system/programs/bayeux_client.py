@@ -40,6 +40,7 @@ async def main(url: str, transport: str, channel: str) -> None:
     """Print what a channel receives."""
     async with Client(url, ConnectionType(transport), extensions=[Ack()], connection_timeout=0) as client:
         await client.subscribe(channel)
+        client._transport._reconnect_timeout = 0.05  # type: ignore[union-attr]  # it has no option for it
         print("ready", flush=True)
         async for message in client:
             print(json.dumps(message["data"]), flush=True)
