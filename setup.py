@@ -19,7 +19,7 @@ setup(
     package_data={
         "pushd.client": ["py.typed"],
         "pushd.backends.redis": ["lua/*.lua"],
-        "pushd.api.pages": ["*.html", "*.ico", "demo/*"],
+        "pushd.api.pages": ["*.html", "*.ico", "client/*", "demo/*"],
         "pushd.transports": ["*.html"],
     },
     data_files=[("share/pushd", ETC), ("share/man/man1", ["docs/pushctl.1"])],

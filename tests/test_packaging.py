@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GENERATED = {"__pycache__", "dropin.cache", "private", "pushd_client.egg-info"}
+GENERATED = {"__pycache__", "node_modules", "dropin.cache", "private", "pushd_client.egg-info"}
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pushd.config.channels import topic
-from pushd.config.fields import parse_rows, setting, suggestion
+from pushd.config.fields import read_fields, setting
+from pushd.config.mistakes import suggestion
 from pushd.config.parsers import count, duration, string_list
 
 _PATH = re.compile(r"/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,63}")
@@ -94,16 +95,10 @@ class DialectSettings:
     bayeux: BayeuxSettings = field(default_factory=BayeuxSettings)
 
 
-def read_dialects(section: dict[str, object]) -> dict[str, Any]:
-    """Remove the sections of dialects from the section [dialects], and return what they describe, by name.
+def read_dialect(name: str, table: object) -> Any:
+    """Return the settings of a dialect that the file contains.
 
-    :raises ValueError: when a setting is invalid. The text begins with its key.
+    :param table: the value of `dialects.NAME` in the file.
+    :raises InvalidSettings: with all mistakes.
     """
-    return {name: _read(name, section.pop(name)) for name in KINDS if name in section}
-
-
-def _read(name: str, table: object) -> Any:
-    key = f"{SECTION}.{name}"
-    if not isinstance(table, dict):
-        raise ValueError(f"{key} must be a section, written [{key}]")
-    return KINDS[name](**dict(parse_rows(key, KINDS[name], table)))
+    return read_fields((SECTION, name), KINDS[name], table)

@@ -6,7 +6,7 @@ Settings that need a restart keep their values, and are logged. An invalid confi
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger, LogLevel
 
 from pushd.config.dialects import KINDS as DIALECTS
-from pushd.config.table import SETTINGS, Config, ConfigError
+from pushd.config.mistakes import ConfigError
+from pushd.config.table import SETTINGS, Config
 from pushd.logs import Threshold
 from pushd.net.supervisor import Supervisor
 
@@ -168,7 +169,7 @@ class Reload(Service):
             change = compare(self._config, self._load())
             await self._daemon.reconfigure(change.config)
         except ConfigError as error:
-            self.log.error("Configuration not reloaded, nothing changed: {reason}", reason=str(error))
+            self._log_refusal(error.sentences)
         else:
             before, self._config = self._config.log, change.config
             now = change.config.log
@@ -178,6 +179,14 @@ class Reload(Service):
             self._threshold.reconfigure(now.level, now.levels)
         finally:
             supervisor.reloaded()
+
+    def _log_refusal(self, sentences: Sequence[str]) -> None:
+        """Log each mistake in a line of its own."""
+        one, *more = sentences
+        reason = f"{len(sentences)} mistakes" if more else one
+        self.log.error("Configuration not reloaded, nothing changed: {reason}", reason=reason)
+        for sentence in sentences if more else ():
+            self.log.error("{sentence}", sentence=sentence)
 
     def _log_change(self, change: ConfigChange) -> None:
         """Log the keys of the changed settings. A value may be a secret."""

@@ -154,6 +154,14 @@ class ApiClient:
         except (OSError, HTTPException, ValueError) as error:
             raise RequestRefused(f"{self._display_url} did not respond as pushd does") from error
 
+    def request_text(self, method: str, path: str) -> str:
+        """Send a request and return the body, which is UTF-8. Raises the same exceptions as `open`."""
+        response = self.open(method, path)
+        try:
+            return response.read().decode("utf-8", "replace")
+        except (OSError, HTTPException) as error:
+            raise self.unreachable(error) from error
+
 
 def api_of(args: Namespace) -> ApiClient:
     """Return a client of the daemon that ``--url`` names, with the token that the command line or the environment has.

@@ -15,6 +15,7 @@ from pushd.ctl.doctor.checks import CHECKS
 from pushd.ctl.durations import seconds_between
 from pushd.ctl.health import add_health_options
 from pushd.ctl.hooks import add_hooks_options
+from pushd.ctl.parser import CommandParser
 from pushd.ctl.requests import add_request_options, add_respond_options
 from pushd.ctl.revocation import add_kick_options, add_revoke_options
 from pushd.ctl.sign import add_sign_options
@@ -39,7 +40,7 @@ _STATUSES = "exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 daemon u
 
 def build_parser() -> ArgumentParser:
     """Return the parser of the command line."""
-    parser = ArgumentParser(
+    parser = CommandParser(
         prog="pushctl", description="Publish to, subscribe to and inspect a running pushd.", epilog=_STATUSES
     )
     parser.add_argument("--version", action="version", version=f"pushctl {__version__}")
@@ -146,6 +147,25 @@ def build_parser() -> ArgumentParser:
             "pushctl who chat/42",
             "pushctl who chat/42 --watch",
         )
+    )
+
+    top = _command(
+        subparsers,
+        "top",
+        "top.command:top",
+        "show a live table of channels: rates, subscribers, connections, queues",
+        "pushctl top",
+        "pushctl top chat/ --interval 500ms",
+        "pushctl top --once",
+    )
+    top.add_argument("prefix", nargs="?", default="", help="only channels that begin with this")
+    top.add_argument("--once", action="store_true", help="print the table once, after one interval")
+    top.add_argument(
+        "--interval",
+        type=seconds_between(0.1, _DAY),
+        default=2.0,
+        metavar="DURATION",
+        help="time between two tables, such as 500ms or 5s (default: 2s)",
     )
 
     kick_examples = "pushctl kick 9f2c41d07be83a6655d0c1e87f4b29aa", "pushctl kick --sub alice"
@@ -285,7 +305,7 @@ def build_parser() -> ArgumentParser:
 
 
 def _command(
-    subparsers: "_SubParsersAction[ArgumentParser]",
+    subparsers: "_SubParsersAction[CommandParser]",
     name: str,
     run: str | None,
     summary: str,

@@ -15,11 +15,12 @@ from pushd.api.heartbeat import HeartbeatResource
 from pushd.api.history import HistoryResource
 from pushd.api.hooks import HooksResource
 from pushd.api.metrics import MetricsResource
-from pushd.api.pages import FAVICON, INDEX
+from pushd.api.pages import FAVICON, INDEX, SCRIPTS
 from pushd.api.presence import PresenceResource
 from pushd.api.publish import PublishResource
 from pushd.api.request import RequestResource
 from pushd.api.revocations import RevocationsResource
+from pushd.api.script import ScriptResource
 from pushd.api.static_page import PageResource
 from pushd.api.version import VersionResource
 from pushd.dialects.interface import Dialect
@@ -154,6 +155,7 @@ class Root(_Branch):
             b"demo": DemoResource(context),
             b"favicon.ico": PageResource(context, b"image/x-icon", FAVICON),
         }
+        routes |= {name.encode("ascii"): ScriptResource(context, script) for name, script in SCRIPTS.items()}
         admin = _admin_routes(context, hub) if serves_admin else {b"connections": RenewalResource(context, hub)}
         of_dialects = {path: resource for dialect in dialects for path, resource in dialect.routes.items()}
         self.transports += [transport for dialect in dialects for transport in dialect.transports]

@@ -1,10 +1,13 @@
+"""Settings of dialects."""
+
 from dataclasses import replace
 
 import pytest
 
 from pushd.config.loader import load
+from pushd.config.mistakes import ConfigError
 from pushd.config.reload import compare
-from pushd.config.table import Config, ConfigError
+from pushd.config.table import Config
 
 
 def read(tmp_path, text, options=None):
@@ -28,14 +31,14 @@ def test_the_settings_of_a_dialect_have_a_section_of_their_own(tmp_path):
     ("text", "problem"),
     [
         ('[dialects]\nenable = ["bayeaux"]', "dialects.enable.*did you mean bayeux"),
-        ("[dialects]\nbayeux = 1", "dialects.bayeux must be a section"),
+        ("[dialects]\nbayeux = 1", "dialects.bayeux: must be a section"),
         (
             "[dialects.bayeux]\ntimeouts = 1",
             "unknown key dialects.bayeux.timeouts, did you mean dialects.bayeux.timeout",
         ),
         ('[dialects.bayeux]\npath = "/a/b"', "dialects.bayeux.path: '/a/b' is not a path of one segment"),
         ("[dialects.bayeux]\ntimeout = 0", "dialects.bayeux.timeout"),
-        ("dialects = 1", "dialects must be a section"),
+        ("dialects = 1", "dialects: must be a section"),
     ],
 )
 def test_mistakes_are_reported_with_their_key(tmp_path, text, problem):

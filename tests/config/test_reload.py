@@ -13,9 +13,10 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel
 
 from pushd.config.auth import AuthSettings
+from pushd.config.mistakes import ConfigError
 from pushd.config.reload import Reload, compare
 from pushd.config.sources import CommandSource, WordsSource
-from pushd.config.table import SETTINGS, Config, ConfigError, Setting
+from pushd.config.table import SETTINGS, Config, Setting
 from pushd.core.channel_rules import ChannelRule, ChannelRules
 from pushd.core.grant import FULL, NOTHING
 from pushd.core.outbox import Policy

@@ -89,8 +89,8 @@ def test_valid_endpoint_strings_are_accepted(text):
 @pytest.mark.parametrize(
     ("text", "phrase"),
     [
-        ("tcp:", "'tcp:' is not an endpoint string (invalid literal for int() with base 10: '')"),
-        ("tcp:80:colour=red", "'tcp:80:colour=red' is not an endpoint string ("),
+        ("tcp:", "'tcp:' is not an endpoint string ('' is not a number)"),
+        ("tcp:80:colour=red", "'tcp:80:colour=red' is not an endpoint string (unknown argument 'colour')"),
         ("pigeon:80", "'pigeon:80' is not an endpoint string (Unknown endpoint type: 'pigeon')"),
         ("tcp:80\\", "'tcp:80\\\\' is not an endpoint string ("),
         ("ssl:80:privateKey=nowhere.pem", "No such file or directory"),
