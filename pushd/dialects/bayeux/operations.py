@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.auth.authenticator import Authenticator
-from pushd.core.cursor import NOW, parse_since
+from pushd.core.cursor import Now, parse_since
 from pushd.core.errors import BadParameter, Refusal, TokenMissing, TooManySubscriptions
 from pushd.core.message import JSON, Draft, draft
 from pushd.core.open_requests import DEFAULT_SECONDS, AskerLeft
@@ -281,7 +281,7 @@ class Operations:
         if since_text is not None and not isinstance(since_text, str):
             raise BadParameter("since must be a string")
         since = parse_since(since_text or "")
-        fresh = [topic for topic in topics if topic not in progress.topics or since != NOW]
+        fresh = [topic for topic in topics if topic not in progress.topics or not isinstance(since, Now)]
         if len(progress.topics) + len(fresh) > self._max_topics():
             raise TooManySubscriptions(f"a session must not subscribe to more than {self._max_topics()} topics")
         if fresh:
@@ -290,6 +290,7 @@ class Operations:
             start = (await self._hub.start_position(peer, fresh, since)).cursor
             for topic in fresh:
                 progress.add(topic, start)
+            self._sessions.renew(session)
             await self._store.save(session)
             if session.held is not None:
                 session.held.restart()

@@ -157,6 +157,12 @@ class Sessions:
             if session.id in self._by_id:
                 self._timers.start(session, self.seconds_of(session))
 
+    def renew(self, session: Session) -> None:
+        """Let a session without a held connect last as long as its topics say, from now on."""
+        if session.held is None:
+            self._timers.cancel(session)
+            self._timers.start(session, self.seconds_of(session))
+
     def end(self, session: Session) -> None:
         """End a session; one that has ended is ignored."""
         if self._by_id.pop(session.id, None) is None:
