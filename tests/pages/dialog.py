@@ -35,6 +35,11 @@ class Dialog:
                 text=True,
             )
 
+    @property
+    def output(self) -> str:
+        """What has been received, with the ports and paths of the page."""
+        return self._sandbox.documented(self._file.read_text(encoding="utf-8", errors="replace"))
+
     def advance(self, seconds: float = 1.0) -> bool:
         """Go on as far as lines arrive within this time; return whether all have."""
         deadline = time.monotonic() + seconds
@@ -54,7 +59,7 @@ class Dialog:
         """Wait for all lines, and hang up."""
         missing = "" if self.advance(SECONDS) else self._left[0]
         self.close()
-        assert not missing, f"{self.place}: {missing!r} is missing; received {self._file.read_text()}"
+        assert not missing, f"{self.place}: {missing!r} is missing; received {self.output}"
 
     def close(self) -> None:
         """Hang up."""
@@ -77,8 +82,7 @@ class Dialog:
 
     def _receive(self, line: str) -> bool:
         """Return whether a line has been received after the previous ones."""
-        output = self._sandbox.documented(self._file.read_text(encoding="utf-8"))
-        found = re.search(rf"^{pattern(line)}\r?$", output[len(self._received) :], re.MULTILINE)
+        found = re.search(rf"^{pattern(line)}\r?$", self.output[len(self._received) :], re.MULTILINE)
         if found:
-            self._received = output[: len(self._received) + found.end()]
+            self._received = self.output[: len(self._received) + found.end()]
         return found is not None

@@ -11,7 +11,7 @@ BROWSER: Final = "tests/browser/test_notifications.py runs the example behind ng
 
 NOT_RUN: Final = {
     ("README.md", "make test"): MAKE,
-    ("README.md", "make bench"): MAKE,
+    ("README.md", ".venv/bin/pushctl doctor"): "waits 70 seconds; tests/ctl/test_doctor.py runs it",
     ("CONTRIBUTING.md", "make quick"): MAKE,
     ("CONTRIBUTING.md", "make model"): MAKE,
     ("docs/adding-a-transport.md", "nc 127.0.0.1 9002"): "tests/transports/test_adding_a_transport.py runs the example",

@@ -37,7 +37,7 @@ class Sandbox:
     def restart(self) -> None:
         """Begin with an empty working directory, beside the checkout's files that pages name."""
         shutil.rmtree(self.work, ignore_errors=True)
-        self.work.mkdir()
+        self.work.mkdir(parents=True)
         (self.work / ".venv").symlink_to(BIN.parent)
         (self.work / "etc").symlink_to(ROOT / "etc")
 

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.backends.redis_server import RedisServer
-from tests.pages.blocks import Command, commands, pages
+from tests.pages.blocks import ROOT, Command, blocks, commands, pages
 from tests.pages.dialog import Dialog
 from tests.pages.expectation import is_as_printed, pattern
 from tests.pages.plan import MAKE, NOT_RUN, PLANS, Plan
@@ -71,14 +71,24 @@ class Reader:
         for dialog in self._dialogs:
             dialog.advance()
 
-    def finish(self) -> None:
-        """Check that what should be going on still is."""
+    def finish(self, page: str) -> None:
+        """Check that everything has been received, and that what should be going on still is."""
         for dialog in self._dialogs:
             dialog.finish()
+        for block in blocks(page, "text"):
+            for line in filter(None, re.split(r"\n| {3,}", block.text)):
+                expected = re.compile(rf"^{pattern(line)}\r?$", re.MULTILINE)
+                until(
+                    lambda expected=expected: expected.search(self._received()), lambda line=line: f"{line} is missing"
+                )
         for program in self.shell.background:
             assert "Traceback" not in program.output, f"{program.command}: {program.output}"
         for daemon in self._daemons.values():
             assert daemon.is_running, daemon.output
+
+    def _received(self) -> str:
+        """Return everything that programs and dialogs have received."""
+        return "\n".join(each.output for each in (*self.shell.background, *self._dialogs))
 
     def close(self) -> None:
         """End everything."""
@@ -171,7 +181,7 @@ def test_commands_of_a_page_work(reader: Reader, page: str) -> None:
         elif why == MAKE:
             target = command.text.split("#")[0]
             assert reader.shell.run(f"{target.replace('make', 'make -n', 1)} > plan")[1] == 0, command.place
-    reader.finish()
+    reader.finish(page)
 
 
 def test_exceptions_are_of_commands_that_are_printed() -> None:
@@ -186,8 +196,6 @@ def test_exceptions_are_of_commands_that_are_printed() -> None:
 
 
 def test_reasons_name_tests_that_exist() -> None:
-    from tests.pages.blocks import ROOT
-
     named = {path for why in NOT_RUN.values() for path in re.findall(r"tests/\S+\.py", why)}
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
