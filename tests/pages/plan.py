@@ -8,9 +8,11 @@ ENGINE: Final = "needs a container engine; tests/system/test_dockerfile.py runs 
 INSTALL: Final = "installs from a package registry; tests/test_packaging.py installs the wheels"
 FRAMEWORK: Final = "tests/browser/test_python_examples.py runs the example, which has the files that the page creates"
 BROWSER: Final = "tests/browser/test_notifications.py runs the example behind nginx"
+BENCH: Final = "takes seconds of CPU time: test_bench_has_the_documented_output runs it"
 
 NOT_RUN: Final = {
     ("README.md", "make test"): MAKE,
+    ("README.md", ".venv/bin/pushctl bench"): BENCH,
     ("README.md", ".venv/bin/pushctl doctor"): "waits 70 seconds; tests/ctl/test_doctor.py runs it",
     ("CONTRIBUTING.md", "make quick"): MAKE,
     ("CONTRIBUTING.md", "make model"): MAKE,
@@ -33,7 +35,7 @@ NOT_RUN: Final = {
     ("docs/operations.md", "for number in"): SYSTEMD,
     ("docs/operations.md", "docker"): ENGINE,
     ("docs/operations.md", "/opt/pushd/bin/pip"): INSTALL,
-    ("docs/pushctl.md", "pushctl bench"): "takes seconds of CPU time: test_bench_has_the_documented_output runs it",
+    ("docs/pushctl.md", "pushctl bench"): BENCH,
     ("docs/pushctl.md", "pushctl doctor"): "waits 70 seconds behind nginx: tests/ctl/test_doctor_behind_nginx.py",
     ("examples/fastapi-notifications/README.md", "pip install"): INSTALL,
     ("examples/fastapi-notifications/README.md", "twistd"): BROWSER,

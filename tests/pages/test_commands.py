@@ -77,18 +77,19 @@ class Reader:
             dialog.finish()
         for block in blocks(page, "text"):
             for line in filter(None, re.split(r"\n| {3,}", block.text)):
-                expected = re.compile(rf"^{pattern(line)}\r?$", re.MULTILINE)
-                until(
-                    lambda expected=expected: expected.search(self._received()), lambda line=line: f"{line} is missing"
-                )
+                self._wait_for(line)
         for program in self.shell.background:
             assert "Traceback" not in program.output, f"{program.command}: {program.output}"
         for daemon in self._daemons.values():
             assert daemon.is_running, daemon.output
 
+    def _wait_for(self, line: str) -> None:
+        expected = re.compile(rf"^{pattern(line)}\r?$", re.MULTILINE)
+        until(lambda: expected.search(self._received()), lambda: f"nobody has received {line}")
+
     def _received(self) -> str:
         """Return everything that programs and dialogs have received."""
-        return "\n".join(each.output for each in (*self.shell.background, *self._dialogs))
+        return "\n".join([each.output for each in self.shell.background] + [each.output for each in self._dialogs])
 
     def close(self) -> None:
         """End everything."""
