@@ -4,13 +4,13 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
 SOURCES := setup.py pyproject.toml
 CLIENT := clients/python
-# Tests often wait, for a timeout or for another program: three processes for two cores.
-WORKERS := $(shell n=$$(nproc); echo $$((n < 6 ? n + n / 2 : 8)))
+# Tests often wait, for a timeout or for another program: two processes for a core.
+WORKERS := $(shell n=$$(nproc); echo $$((n < 5 ? n + n : 8)))
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 QUICK := tests/core tests/wire tests/net $(wildcard tests/test_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test test-slow coverage test-no-extension fuzz soak model storm worst bench format lint types layers check dist clean
+.PHONY: help run man quick test test-slow coverage test-no-extension fuzz soak model storm worst bench format lint types layers check dist clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -19,6 +19,9 @@ help: ## List the targets.
 
 run: .venv/.run ## Run pushd in the foreground, with its default settings and ARGS.
 	@exec $(BIN)/twistd -n --pidfile= pushd $(ARGS)
+
+man: .venv/.run ## Write the manual page of pushctl, docs/pushctl.1, after its options have changed.
+	@$(BIN)/python -m pushd.ctl.man_page >docs/pushctl.1
 
 quick: .venv/.test ## Run the fast tests (core, wire formats, sockets, settings) in under 30 seconds.
 	@$(PYTEST) -m "not slow and not system" $(or $(ARGS),$(QUICK))

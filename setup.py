@@ -19,10 +19,10 @@ setup(
     package_data={
         "pushd.client": ["py.typed"],
         "pushd.backends.redis": ["lua/*.lua"],
-        "pushd.api.pages": ["*.html", "*.ico", "demo/*"],
+        "pushd.api.pages": ["*.html", "*.ico", "client/*", "demo/*"],
         "pushd.transports": ["*.html"],
     },
-    data_files=[("share/pushd", ETC)],
+    data_files=[("share/pushd", ETC), ("share/man/man1", ["docs/pushctl.1"])],
     ext_modules=[] if IS_PURE else [FAN_OUT],
     # One wheel for all versions of Python from 3.11: the extension uses only the stable ABI.
     options={} if IS_PURE else {"bdist_wheel": {"py_limited_api": "cp311"}},

@@ -14,6 +14,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
+from tests.garbage import freeze
+
 _TEST_SECONDS = 60
 _GRACE_TURNS = 50
 _TURN_SECONDS = 0.01
@@ -34,6 +36,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _with_deadline(_TEST_SECONDS, item.obj)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt all tests and modules from collections of garbage, of which they would be most of the work."""
+    freeze()
 
 
 def _with_deadline(seconds: float, test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Deferred[None]]:

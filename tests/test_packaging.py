@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GENERATED = {"__pycache__", "dropin.cache", "private", "pushd_client.egg-info"}
+GENERATED = {"__pycache__", "node_modules", "dropin.cache", "private", "pushd_client.egg-info"}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,8 @@ def test_wheel_contains_package_data_and_plugin(wheel: Path) -> None:
         names = {name for name in opened.namelist() if ".dist-info/" not in name and not name.endswith(".so")}
     examples = {f"share/pushd/{name}" for name in contents(ROOT / "etc")}
     assert {re.sub(r"^pushd-[^/]+\.data/data/", "", name) for name in names} == data | examples | {
-        "twisted/plugins/pushd_plugin.py"
+        "twisted/plugins/pushd_plugin.py",
+        "share/man/man1/pushctl.1",
     }
 
 

@@ -2,12 +2,13 @@
 
 import json
 import socket
+from argparse import Namespace
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from pushd.ctl.credential import Credential
+from pushd.ctl.credential import Credential, choose_credential
 from pushd.ctl.errors import CredentialRefused, RequestRefused, TemporarilyRefused, Unreachable
 
 if TYPE_CHECKING:
@@ -52,13 +53,15 @@ class ApiClient:
         headers: Mapping[str, str] | None = None,
         *,
         seconds: float = _TIMEOUT_SECONDS,
+        accept: int | None = None,
     ) -> HTTPResponse:
         """Send a request and return the response, whose body has not been read yet.
 
         :param query: query parameters; those that are None are omitted.
         :param seconds: read timeout.
+        :param accept: a status of 400 or above that is an answer too.
         :raises Unreachable: when there is no response.
-        :raises RequestRefused: when the status is 400 or above.
+        :raises RequestRefused: when the status is another one of 400 or above.
         """
         connection = self.connection(seconds)
         try:
@@ -66,7 +69,7 @@ class ApiClient:
             response = connection.getresponse()
         except (OSError, HTTPException) as error:
             raise self.unreachable(error) from error
-        if response.status >= 400:
+        if response.status >= 400 and response.status != accept:
             raise _refusal(response.status, response.reason, _read_body(response))
         return response
 
@@ -136,14 +139,37 @@ class ApiClient:
             raise self.unreachable(error) from error
 
     def request_json(
-        self, method: str, path: str, query: Mapping[str, object] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        body: bytes | None = None,
+        *,
+        accept: int | None = None,
     ) -> Any:
-        """Send a request and return the decoded JSON body. Raises the same exceptions as `open`."""
-        response = self.open(method, path, query, body)
+        """Send a request and return the decoded JSON body. Takes and raises the same as `open`."""
+        response = self.open(method, path, query, body, accept=accept)
         try:
             return json.loads(response.read())
         except (OSError, HTTPException, ValueError) as error:
             raise RequestRefused(f"{self._display_url} did not respond as pushd does") from error
+
+    def request_text(self, method: str, path: str) -> str:
+        """Send a request and return the body, which is UTF-8. Raises the same exceptions as `open`."""
+        response = self.open(method, path)
+        try:
+            return response.read().decode("utf-8", "replace")
+        except (OSError, HTTPException) as error:
+            raise self.unreachable(error) from error
+
+
+def api_of(args: Namespace) -> ApiClient:
+    """Return a client of the daemon that ``--url`` names, with the token that the command line or the environment has.
+
+    :raises ValueError: when the URL is invalid.
+    :raises CtlError: when the token is.
+    """
+    return ApiClient(args.url, choose_credential(args))
 
 
 def quote_path(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,26 +65,6 @@ def choose_credential(args: Namespace, environ: Mapping[str, str] = os.environ) 
     if environ.get(VARIABLE):
         return Credential(environ[VARIABLE])
     return Credential(file=Path(environ[FILE_VARIABLE]) if environ.get(FILE_VARIABLE) else None)
-
-
-def add_credential_options(parser: ArgumentParser, default: str | None = None) -> None:
-    """Add the options that `choose_credential` reads.
-
-    :param default: `SUPPRESS` for the parser of a command, so that it keeps the options that precede the command.
-    """
-    parser.add_argument(
-        "--token",
-        default=default,
-        help="token to authenticate with; the list of processes shows it to other users, unlike that of --token-file "
-        f"and of the environment variable {VARIABLE}",
-    )
-    parser.add_argument(
-        "--token-file",
-        type=Path,
-        default=default,
-        metavar="FILE",
-        help=f"file with the token, read again at each reconnect; environment variable {FILE_VARIABLE}",
-    )
 
 
 def read_token(file: Path) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pushd.ctl.api_client import ApiClient, quote_path
-from pushd.ctl.credential import choose_credential
+from pushd.ctl.api_client import api_of, quote_path
 from pushd.ctl.output import escape_controls
 
 
@@ -26,7 +25,7 @@ def hooks(args: Namespace) -> int:
         args.usage_of.error("--replay needs the name of a hook")
     if args.since and not args.replay:
         args.usage_of.error("--since needs --replay")
-    api = ApiClient(args.url, choose_credential(args))
+    api = api_of(args)
     if args.replay:
         query = {"since": args.since} if args.since else None
         answer = api.request_json("POST", f"/hooks/{quote_path(args.name)}/replay", query)

@@ -2,27 +2,27 @@
 
 import base64
 import json
-import os
 import re
-import shlex
-import subprocess
+import sys
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from pushd.ctl.clients import Item
+from pushd.ctl.colors import Color, paint
+
+if TYPE_CHECKING:
+    from pushd.ctl.clients import Item
 
 _CONTROLS = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Characters by which a text could control a terminal or change the order of what it shows, but not tab and newline."""
 
 
-def is_message(item: Item) -> bool:
+def is_message(item: "Item") -> bool:
     """Return whether an item is a message, which may be ephemeral."""
     return "channel" in item and "type" not in item
 
 
-def message_data(message: Item) -> bytes:
+def message_data(message: "Item") -> bytes:
     """Return the data of a message as it was published."""
     if "data_base64" in message:
         return base64.b64decode(message["data_base64"])
@@ -36,33 +36,28 @@ def escape_controls(text: str) -> str:
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def write_data(out: BinaryIO, message: Item, with_channel: bool) -> None:
+def write_data(out: BinaryIO, message: "Item", with_channel: bool) -> None:
     """Write the data and a newline; with `with_channel`, the channel name and a tab come first."""
     name = f"{message['channel']}\t".encode() if with_channel else b""
     _write_line(out, name + message_data(message))
 
 
-def write_json(out: BinaryIO, item: Item) -> None:
+def write_json(out: BinaryIO, item: "Item") -> None:
     """Write a message or control object as a line of JSON."""
     _write_line(out, json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def write_summary(out: BinaryIO, message: Item, counts: str) -> None:
+def write_summary(out: BinaryIO, message: "Item", counts: str) -> None:
     """Write one line: time (UTC), channel, id, event, content type, size and subscriber counts, but not the data."""
     when = datetime.fromtimestamp(message.get("time", time.time()), UTC).strftime("%H:%M:%S.%f")[:-3]
     fields = (message.get("id", "-"), message.get("event", "-"), message["content_type"].replace(" ", ""))
     _write_line(out, f"{when} {message['channel']} {' '.join(fields)} {len(message_data(message))} B {counts}".encode())
 
 
-def run_program(command: str, message: Item) -> int:
-    """Run a program with the message data on its standard input; return its exit status.
-
-    :raises OSError: when the program cannot be started.
-    """
-    names = {"id": "PUSHD_ID", "channel": "PUSHD_CHANNEL", "event": "PUSHD_EVENT", "content_type": "PUSHD_CONTENT_TYPE"}
-    variables = {variable: str(message[name]) for name, variable in names.items() if name in message}
-    environ: Mapping[str, str] = {**os.environ, **variables}
-    return subprocess.run(shlex.split(command), input=message_data(message), env=environ, check=False).returncode
+def warn(sentence: str) -> None:
+    """Write a warning to standard error."""
+    name = paint("pushctl:", Color.YELLOW, sys.stderr)
+    print(f"{name} {escape_controls(sentence)}", file=sys.stderr, flush=True)
 
 
 def _write_line(out: BinaryIO, line: bytes) -> None:

@@ -1,37 +1,39 @@
 """`pushctl request` and `pushctl respond`: send a request, and answer requests with a program."""
 
-import os
-import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 
-from pushd.ctl.api_client import ApiClient, quote_path
+from pushd.ctl.api_client import ApiClient, api_of, quote_path
 from pushd.ctl.clients import Item, Target, subscribe_stream
-from pushd.ctl.credential import choose_credential
-from pushd.ctl.errors import CtlError, RequestRefused
-from pushd.ctl.output import escape_controls, message_data
+from pushd.ctl.content_types import content_type_of_file
+from pushd.ctl.durations import seconds_between
+from pushd.ctl.errors import RequestRefused
+from pushd.ctl.output import escape_controls, warn
+from pushd.ctl.programs import run_program
+from pushd.ctl.publish import read_body
 from pushd.ctl.reconnect import subscribe_with_reconnect
 
-_TIMEOUT_SECONDS = 10.0
+_TIMEOUT_SECONDS, _MAX_TIMEOUT_SECONDS = 10.0, 60.0
 _MORE_SECONDS = 10.0
 """How much longer than the daemon pushctl waits for an answer."""
 
 
 def add_request_options(command: ArgumentParser) -> None:
     """Add the options of `request`."""
-    command.add_argument("channel")
+    command.add_argument("channel", help="a channel")
     source = command.add_mutually_exclusive_group()
     source.add_argument("text", nargs="?", help="the request (default: standard input)")
     source.add_argument("--file", help="send the contents of this file")
-    command.add_argument("--type", help="the content type")
+    command.add_argument("--type", help="the content type (default for --file: by its name)")
     command.add_argument("--event", help="the event type")
     command.add_argument(
         "--timeout",
-        type=float,
+        type=seconds_between(0, _MAX_TIMEOUT_SECONDS),
         default=_TIMEOUT_SECONDS,
-        help="seconds to wait for the reply, at most 60 (default: 10)",
+        metavar="DURATION",
+        help="how long to wait for the reply: 10s (default), at most 1m",
     )
     command.set_defaults(lines=False)
 
@@ -46,11 +48,13 @@ def add_respond_options(command: ArgumentParser) -> None:
 
 def request(args: Namespace) -> int:
     """Send a request, and write the reply to standard output."""
-    api = ApiClient(args.url, choose_credential(args))
+    api = api_of(args)
     query = {"timeout": f"{args.timeout:g}", "event": args.event}
-    headers = {"Content-Type": args.type} if args.type else {}
+    body = read_body(args.text, args.file)
+    content_type = args.type or (content_type_of_file(args.file, body) if args.file else None)
+    headers = {"Content-Type": content_type} if content_type else {}
     path = f"/request/{quote_path(args.channel)}"
-    response = api.open("POST", path, query, _body(args), headers, seconds=max(args.timeout, 0) + _MORE_SECONDS)
+    response = api.open("POST", path, query, body, headers, seconds=max(args.timeout, 0) + _MORE_SECONDS)
     try:
         reply = response.read()
     except (OSError, HTTPException) as error:
@@ -65,7 +69,7 @@ def request(args: Namespace) -> int:
 
 def respond(args: Namespace) -> int:
     """Run a program for each request, and send its output as the reply."""
-    api = ApiClient(args.url, choose_credential(args))
+    api = api_of(args)
     headers = {"Content-Type": args.type} if args.type else {}
     for number, item in enumerate(_requests(api, args.topics), 1):
         output = _run(args.command, item)
@@ -79,50 +83,22 @@ def respond(args: Namespace) -> int:
 def _requests(api: ApiClient, topics: str) -> Iterator[Item]:
     """Yield the requests on some topics; other messages of these are ignored."""
     target = Target(api, ("", 0), topics, responder=True)
-    for item in subscribe_with_reconnect(subscribe_stream, target, None, _warn):
+    for item in subscribe_with_reconnect(subscribe_stream, target, None, warn):
         if "reply_to" in item:
             yield item
 
 
 def _run(command: list[str], item: Item) -> bytes | None:
     """Run a program with a request on its standard input; return its output, None if it has failed."""
-    names = {
-        "channel": "PUSHD_CHANNEL",
-        "event": "PUSHD_EVENT",
-        "content_type": "PUSHD_CONTENT_TYPE",
-        "from": "PUSHD_FROM",
-    }
-    variables = {variable: str(item[name]) for name, variable in names.items() if name in item}
-    environ: Mapping[str, str] = {**os.environ, **variables}
-    try:
-        done = subprocess.run(command, input=message_data(item), env=environ, stdout=subprocess.PIPE, check=False)
-    except OSError as error:
-        raise CtlError(f"{command[0]}: {error.strerror}") from error
-    if done.returncode:
-        _warn(f"{command[0]} exited with status {done.returncode}; the request is not answered")
+    result = run_program(command, item, captures_output=True)
+    if result.failure:
+        warn(f"{command[0]} {result.failure}; the request is not answered")
         return None
-    return done.stdout
+    return result.output
 
 
 def _reply(api: ApiClient, channel: str, data: bytes, headers: Mapping[str, str]) -> None:
     try:
         api.open("POST", f"/pub/{quote_path(channel)}", None, data, headers).read()
     except RequestRefused as refusal:  # its asker waits no longer
-        _warn(str(refusal))
-
-
-def _body(args: Namespace) -> bytes:
-    if args.text is not None:
-        body: bytes = args.text.encode("utf-8", "surrogateescape")
-        return body
-    if args.file is None:
-        return sys.stdin.buffer.read()
-    try:
-        with open(args.file, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise CtlError(f"{args.file}: {error.strerror}") from error
-
-
-def _warn(sentence: str) -> None:
-    print(f"pushctl: {escape_controls(sentence)}", file=sys.stderr, flush=True)
+        warn(str(refusal))

@@ -5,8 +5,7 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from datetime import UTC, datetime
 
-from pushd.ctl.api_client import ApiClient, quote_path
-from pushd.ctl.credential import choose_credential
+from pushd.ctl.api_client import api_of, quote_path
 from pushd.ctl.output import escape_controls
 
 
@@ -37,7 +36,7 @@ def revoke(args: Namespace) -> int:
     """Revoke tokens, at all nodes; print until when the revocation is kept."""
     names = {name: getattr(args, name) for name in ("jti", "sub", "tag", "before") if getattr(args, name) is not None}
     body = json.dumps({**names, "reason": args.reason}).encode()
-    kept = _api(args).request_json("POST", "/auth/revocations", body=body)
+    kept = api_of(args).request_json("POST", "/auth/revocations", body=body)
     if args.json:
         print(json.dumps(kept))
     else:
@@ -49,7 +48,7 @@ def revoke(args: Namespace) -> int:
 
 def kick(args: Namespace) -> int:
     """Close a connection, or all those of a subject."""
-    api = _api(args)
+    api = api_of(args)
     if args.sub is None:
         print("closed", api.request_json("DELETE", f"/connections/{quote_path(args.id)}")["closed"])
         return 0
@@ -58,10 +57,6 @@ def kick(args: Namespace) -> int:
     if silent := answer.get("unanswered"):
         print(f"{silent} other nodes have not replied in time; they may have closed more", file=sys.stderr)
     return 0
-
-
-def _api(args: Namespace) -> ApiClient:
-    return ApiClient(args.url, choose_credential(args))
 
 
 def _time(text: str) -> int:

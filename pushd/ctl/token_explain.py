@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pushd.ctl.api_client import ApiClient
-from pushd.ctl.credential import choose_credential, read_token
+from pushd.ctl.api_client import api_of
+from pushd.ctl.connection_options import add_addresses_of_command
+from pushd.ctl.credential import read_token
 from pushd.ctl.errors import EXIT_FAILED, UsageError
 from pushd.ctl.output import escape_controls
 from pushd.ctl.tokens import TOPIC_LISTS, add_list, operation
@@ -41,7 +42,7 @@ def explain(args: Namespace) -> int:
     credential = _credential(args)
     if not questions and "url" not in credential:
         raise UsageError("nothing to explain; name topics by --subscribe, --publish … or by --action and --topic")
-    api = ApiClient(args.url, choose_credential(args))
+    api = api_of(args)
     is_allowed = True
     for question in questions or [None]:
         asked = {} if question is None else question._asdict()
@@ -111,7 +112,7 @@ def add_explain_command(subparsers: "_SubParsersAction[ArgumentParser]") -> None
         epilog=_EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    command.set_defaults(run=explain)
+    command.set_defaults(run="token_explain:explain")
     command.add_argument(
         "explained",
         metavar="TOKEN",
@@ -132,6 +133,7 @@ def add_explain_command(subparsers: "_SubParsersAction[ArgumentParser]") -> None
     command.add_argument(
         "--mount", default="", metavar="PATH", help="the part of its path that a proxy removes, such as /push"
     )
+    add_addresses_of_command(command)
     command.add_argument("--token", default=SUPPRESS, help="token of pushctl itself, as before the command")
     for action in ACTIONS:
         _add_question(command, action)

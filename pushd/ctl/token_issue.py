@@ -133,7 +133,7 @@ def add_issue_command(subparsers: "_SubParsersAction[ArgumentParser]") -> None:
         epilog=_EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    command.set_defaults(run=issue)
+    command.set_defaults(run="token_issue:issue")
     keys = command.add_mutually_exclusive_group(required=True)
     keys.add_argument("--secret-file", type=Path, metavar="FILE", help="file of the shared secret; HS256")
     keys.add_argument("--key-file", type=Path, metavar="PEM", help="file of the private key; RS256, ES256 … or EdDSA")

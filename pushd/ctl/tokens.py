@@ -67,18 +67,18 @@ def add_token_commands(command: ArgumentParser) -> "_SubParsersAction[ArgumentPa
     """Add the commands for the tokens file to the parser of `pushctl token`, and return the parsers of its commands."""
     subparsers = command.add_subparsers(metavar="COMMAND", required=True)
     adding = subparsers.add_parser("add", help="add a token and print it", description="Add a token and print it.")
-    adding.set_defaults(run=add)
+    adding.set_defaults(run="tokens:add")
     adding.add_argument("name", type=_name, metavar="NAME", help="name of the token in the file")
     add_grant_options(adding)
     _add_file(adding)
 
     listing = subparsers.add_parser("list", help="list the tokens", description="List the tokens.")
-    listing.set_defaults(run=list_tokens)
+    listing.set_defaults(run="tokens:list_tokens")
     listing.add_argument("--json", action="store_true", help="print one line of JSON per token")
     _add_file(listing)
 
     removing = subparsers.add_parser("remove", help="remove a token", description="Remove a token.")
-    removing.set_defaults(run=remove)
+    removing.set_defaults(run="tokens:remove")
     removing.add_argument("name", metavar="NAME", help="name of the token in the file")
     _add_file(removing)
     return subparsers

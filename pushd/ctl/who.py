@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pushd.ctl.api_client import ApiClient, quote_path
+from pushd.ctl.api_client import ApiClient, api_of, quote_path
 from pushd.ctl.clients import TRANSPORTS, Target
-from pushd.ctl.credential import choose_credential
-from pushd.ctl.output import escape_controls
+from pushd.ctl.output import escape_controls, warn
 from pushd.ctl.reconnect import subscribe_with_reconnect
 
 _PAGE = 1000
@@ -19,14 +18,14 @@ _CHANGES = "enter", "update", "leave"
 
 def add_who_options(command: ArgumentParser) -> None:
     """Add the options of the command."""
-    command.add_argument("channel")
+    command.add_argument("channel", help="a channel")
     command.add_argument("--watch", action="store_true", help="then print each change as it happens")
     command.add_argument("--json", action="store_true", help="print one line of JSON per member or change")
 
 
 def who(args: Namespace) -> int:
     """Print the members of a channel; with ``--watch`` go on with the changes, from the cursor of the list."""
-    api = ApiClient(args.url, choose_credential(args))
+    api = api_of(args)
     cursor = ""
     for page in _pages(api, args.channel):
         cursor = cursor or page["cursor"]
@@ -40,9 +39,9 @@ def who(args: Namespace) -> int:
 
 def _watch(api: ApiClient, cursor: str, args: Namespace) -> None:
     target = Target(api, ("", 0), f"$presence/{args.channel}")
-    for item in subscribe_with_reconnect(TRANSPORTS["stream"], target, cursor, _warn):
+    for item in subscribe_with_reconnect(TRANSPORTS["stream"], target, cursor, warn):
         if item.get("type") == "gap":
-            _warn(f"gap: {item['reason']}; the list may be incomplete from here on, start again to read it")
+            warn(f"gap: {item['reason']}; the list may be incomplete from here on, start again to read it")
         elif "id" in item:
             event = item["data"]
             diff = {name: event[name] for name in _CHANGES} if event["action"] == "diff" else {event["action"]: [event]}
@@ -75,7 +74,3 @@ def _show(action: str, member: Mapping[str, Any], args: Namespace) -> None:
     if action != "leave" and member["meta"] is not None:
         words.append(json.dumps(member["meta"], ensure_ascii=False))
     print(escape_controls(" ".join(words)))
-
-
-def _warn(sentence: str) -> None:
-    print(f"pushctl: {escape_controls(sentence)}", file=sys.stderr, flush=True)

@@ -198,22 +198,24 @@ class LatestContract:
 
         for _ in range(20):
             await change()
+        # Before the opening: a message that expires after it may hide an older one.
+        stored_before = [each for each in await harness.stored() if covers(each.channel)]
         opening = await harness.open(topics, LATEST)
         until = opening.latest_until
         assert until is not None
-        candidates: set[str] = set()
+        at_start = newest(stored_before, until.seq)
+        candidates = {message.id for message in at_start.values()}
 
-        async def observe() -> dict[str, Message]:
+        async def observe() -> None:
             found = newest([each for each in await harness.stored() if covers(each.channel)], until.seq)
             candidates.update(message.id for message in found.values())
-            return found
 
         async def between() -> None:
             await observe()
             await change()
             await observe()
 
-        at_start = await observe()
+        await observe()
         read: list[Message] = []
         if opening.position != until:
             read, _ = await read_latest(harness, topics, opening, random.choice([1, 2, 5]), between)

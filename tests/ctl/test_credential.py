@@ -8,9 +8,10 @@ import pytest
 from pushd.ctl.api_client import ApiClient
 from pushd.ctl.bench import BenchPlan, BenchRun
 from pushd.ctl.clients import auth_line
+from pushd.ctl.command_line import build_parser
 from pushd.ctl.credential import Credential, choose_credential
 from pushd.ctl.errors import CtlError
-from pushd.ctl.main import build_parser, main
+from pushd.ctl.main import main
 
 
 def options(token: str | None = None, file: Path | None = None) -> Namespace:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pushd.ctl.api_client import ApiClient
+from pushd.ctl.doctor.checks import CHECKS
 from pushd.ctl.doctor.diagnosis import (
     Problem,
     ProblemKind,
@@ -16,7 +17,7 @@ from pushd.ctl.doctor.diagnosis import (
 )
 from pushd.ctl.doctor.fixes import FIXES, PROXIES, fixes_for, identify_proxies
 from pushd.ctl.doctor.observation import Observation, PublishTimes, Response
-from pushd.ctl.doctor.probe_run import CHECKS, Finding, ProbeReport
+from pushd.ctl.doctor.probe_run import Finding, ProbeReport
 from pushd.ctl.doctor.report import format_text
 
 PROXIES_PAGE = (Path(__file__).parent.parent.parent / "docs/proxies.md").read_text(encoding="utf-8")

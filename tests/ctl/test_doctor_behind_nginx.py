@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from pushd.ctl.doctor.checks import CHECKS
 from pushd.ctl.doctor.diagnosis import ProblemKind
 from pushd.ctl.doctor.fixes import FIXES
-from pushd.ctl.doctor.probe_run import CHECKS
 from tests.backends.redis_server import free_port
 from tests.daemon.real import ROOT, Daemon, eventually
 from tests.system.nginx import Nginx

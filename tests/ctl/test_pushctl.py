@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pushd.ctl.clients import TRANSPORTS
-from pushd.ctl.main import build_parser
+from pushd.ctl.command_line import build_parser
 from tests.backends.redis_server import free_port
 from tests.ctl.pushctl_process import SECONDS, Pushctl
 from tests.daemon.real import ROOT, Daemon, eventually
@@ -44,7 +44,7 @@ def test_published_messages_are_in_the_history(daemon: Daemon, pushctl: Pushctl,
         ("page.html", "ü".encode(), "text/html; charset=utf-8"),
         ("page.html", b"\xfc", "text/html"),
         ("notes.txt", b"x", "text/plain; charset=utf-8"),
-        ("data.json.gz", b"\x1f\x8b", "application/octet-stream"),
+        ("data.json.gz", b"\x1f\x8b", "application/gzip"),
         ("unknown.qqq", b"\xff", "application/octet-stream"),
     ],
 )
@@ -158,7 +158,35 @@ def test_program_is_run_for_each_message(daemon: Daemon, pushctl: Pushctl) -> No
     first = daemon.publish("x", b"text")["id"]
     script = f"{sys.executable} -c 'import os, sys; print(os.environ[\"PUSHD_ID\"], sys.stdin.read())'"
     assert pushctl.lines("sub", "x", "--since", "all", "--count", "1", "--exec", script) == [f"{first} text"]
-    assert pushctl.run("sub", "x", "--since", "all", "--count", "1", "--exec", "/no/such/program")[0] == 1
+
+
+def test_program_that_fails_does_not_end_the_subscription(daemon: Daemon, pushctl: Pushctl) -> None:
+    daemon.publish("fail", b"1")
+    process = pushctl.start("sub", "fail", "--since", "all", "--count", "3", "--exec", "sh -c 'read n; exit $n'")
+    assert process.stderr is not None
+    assert "exited with status 1 (message " in process.stderr.readline()
+    pushctl.lines("pub", "fail", "2", "--no-keep")
+    assert "exited with status 2 (message without an id on fail)" in process.stderr.readline()
+    pushctl.lines("pub", "fail", "0")
+    _, error = process.communicate(timeout=SECONDS)
+    assert (process.returncode, error) == (0, "")
+    status, out, error = pushctl.run("sub", "fail", "--since", "all", "--count", "2", "--exec", "/no/such/program")
+    assert (status, out, error.count("/no/such/program cannot be run: No such file or directory")) == (0, "", 2)
+    stopping = "sub", "fail", "--since", "all", "--exec", "sh -c 'kill -9 $$'", "--exec-stop"
+    status, _, error = pushctl.run(*stopping)
+    assert (status, error.count("was ended by signal 9")) == (1, 1)
+    assert pushctl.run("sub", "fail", "--exec", "")[0] == 2
+
+
+def test_addresses_are_accepted_before_and_after_the_command(daemon: Daemon, pushctl: Pushctl) -> None:
+    url, tcp = f"http://127.0.0.1:{daemon.http_port}", f"127.0.0.1:{daemon.tcp_port}"
+    nowhere = "--url", "http://127.0.0.1:1", "--tcp", "127.0.0.1:1"
+    assert pushctl.run(*nowhere, "health")[0] == pushctl.run("health", *nowhere)[0] == 3
+    assert pushctl.lines(*nowhere, "health", "--url", url) == ["ready"]
+    pushctl.lines(*nowhere, "pub", "after", "--url", url, "--ttl", "5m", "text")
+    sub = "sub", "after", "--since", "all", "--count", "1", "--transport", "tcp"
+    assert pushctl.lines(*nowhere, *sub, "--tcp", tcp) == ["text"]
+    assert pushctl.lines("--tcp", tcp, *sub) == ["text"]
 
 
 def test_channels_info_connections_and_kick(daemon: Daemon, pushctl: Pushctl) -> None:

@@ -39,7 +39,8 @@ from pushd.auth.verification_keys import (
 )
 from pushd.core.identity import Identity
 from pushd.ctl import token_issue
-from pushd.ctl.main import build_parser, main
+from pushd.ctl.command_line import build_parser
+from pushd.ctl.main import main
 from pushd.ctl.token_issue import ALGORITHMS
 from tests.auth.test_authenticator import now
 

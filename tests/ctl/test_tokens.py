@@ -12,7 +12,8 @@ import pytest
 from pushd.auth.static_tokens import StaticTokens
 from pushd.core.errors import BadTopic
 from pushd.core.names import check_topic
-from pushd.ctl.main import build_parser, main
+from pushd.ctl.command_line import build_parser
+from pushd.ctl.main import main
 from pushd.ctl.tokens import topic
 from tests.auth.test_authenticator import now
 from tests.core.test_names import CHANNELS, NO_CHANNELS_NOR_TOPICS, NO_PATTERNS, PATTERNS

@@ -41,6 +41,8 @@ ADDRESSES = {
     "/health/live": READ,
     "/health/ready": READ,
     "/favicon.ico": READ,
+    "/client.js": READ,
+    "/client-tabs.js": READ,
     "/version": READ,
 }
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "REPORT")

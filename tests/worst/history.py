@@ -1,10 +1,8 @@
 """Histories at the limits, written directly to the backends, and patterns that are expensive to match."""
 
-import gc
 import itertools
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -34,17 +32,6 @@ def costly_patterns() -> list[str]:
     overlapping = ["/".join((*segments, "*", "none")) for segments in itertools.product("*a", repeat=9)]
     literal = [f"*/*/x{number}/*" for number in range(TOPICS)]
     return [*overlapping[: TOPICS // 2], *literal[: TOPICS // 2]]
-
-
-@contextmanager
-def spared_garbage_collector() -> Iterator[None]:
-    """Exempt existing objects from garbage collection, as the daemon does."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 def fill_file(directory: Path) -> None:

@@ -3,12 +3,10 @@
 The log is filled directly: with the maximum number of channels, each of which has lost a message.
 """
 
-import gc
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from unittest.mock import patch
 
 import pytest
@@ -23,6 +21,7 @@ from pushd.core.message import draft
 from pushd.core.peer import DAEMON
 from pushd.hub.hub import Hub
 from pushd.metrics import Counters
+from tests.garbage import freeze
 from tests.transports.daemon import RunningDaemon
 from tests.worst.turns import MAX_TURN_SECONDS, ReactorTurns
 
@@ -35,20 +34,6 @@ DEEP = tuple(
 """Patterns that match a deep channel except for its last segments."""
 
 SINCE = [EVERYTHING, LATEST, Last(10_000), Age(3600.0), MessageId("E", 1), MessageId("F", 1)]
-
-
-@contextmanager
-def frozen() -> Iterator[None]:
-    """Exempt existing objects from garbage collection, as the daemon does."""
-    threshold = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(2_000, 5, 2_000)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*threshold)
-        gc.unfreeze()
 
 
 def fill_backend() -> MemoryBackend:
@@ -66,10 +51,8 @@ def fill_backend() -> MemoryBackend:
 
 
 @pytest.fixture(scope="module")
-def filled_backend() -> Iterator[MemoryBackend]:
-    made = fill_backend()
-    with frozen():
-        yield made
+def filled_backend() -> MemoryBackend:
+    return fill_backend()
 
 
 @pytest.mark.parametrize("topics", [NO_MATCH, DEEP, ("**",), ("none/*",)], ids=["no match", "deep", "all", "one"])
@@ -112,7 +95,8 @@ async def test_simultaneous_expiry_has_short_turns() -> None:
     began = reactor.seconds() - 61.0
     for number in range(200_000):
         filled_backend._log.append(draft(f"a/{number % 1000}", b"x"), time.time(), began)
-    with frozen(), ReactorTurns() as turns:
+    freeze()
+    with ReactorTurns() as turns:
         opening = await filled_backend.open(("**",), EVERYTHING)
         page = await filled_backend.page(("**",), opening.position, 1000, 1 << 20)
         await filled_backend._slices.next_turn()
@@ -132,7 +116,8 @@ async def test_eviction_of_many_messages_has_short_turns() -> None:
         filled_backend._log.append(each, time.time(), reactor.seconds())
     kept = len(filled_backend._log)
     hub = Hub(filled_backend, reactor, Counters())
-    with frozen(), ReactorTurns() as turns:
+    freeze()
+    with ReactorTurns() as turns:
         await hub.publish_all(DAEMON, [draft("large", b"x" * (1 << 20))] * 16)
         await hub._turns.next_turn()
         await hub._turns.next_turn()

@@ -19,7 +19,8 @@ from pushd.core.cursor import EVERYTHING, LATEST, NOW, Age, Last, MessageId, Sin
 from pushd.core.history import Bounds
 from pushd.core.message import draft
 from tests.backends.redis_server import RedisServer, until
-from tests.worst.history import CHANNELS, EPOCH, channel, costly_patterns, fill_redis, spared_garbage_collector
+from tests.garbage import freeze
+from tests.worst.history import CHANNELS, EPOCH, channel, costly_patterns, fill_redis
 from tests.worst.turns import MAX_TURN_SECONDS, ReactorTurns
 
 MAX_SCRIPT_SECONDS = 0.05
@@ -55,8 +56,8 @@ async def backend(redis: RedisServer) -> AsyncIterator[RedisBackend]:
     assert await backend._subscriptions.ready(PATTERNS, 5)
     redis.ask("SLOWLOG", "RESET")
     redis.ask("CONFIG", "RESETSTAT")
-    with spared_garbage_collector():
-        yield backend
+    freeze()
+    yield backend
     await backend.stop()
 
 

@@ -19,7 +19,8 @@ from pushd.core.channel_rules import ChannelRules, Retentions
 from pushd.core.cursor import EVERYTHING, LATEST, Age, Last, MessageId, Since, Time
 from pushd.core.history import Bounds
 from pushd.core.message import draft
-from tests.worst.history import CHANNELS, EPOCH, channel, costly_patterns, fill_file, spared_garbage_collector
+from tests.garbage import freeze
+from tests.worst.history import CHANNELS, EPOCH, channel, costly_patterns, fill_file
 from tests.worst.turns import MAX_TURN_SECONDS, ReactorTurns
 
 HEAD = 2 * CHANNELS
@@ -43,8 +44,8 @@ async def backend(directory: Path) -> AsyncIterator[SqliteBackend]:
 
     backend = SqliteBackend(str(directory), Bounds(messages=1), reactor, time.time, "normal")
     await backend.start(BackendEvents(lambda message: None, lambda channel: None, lambda reason: None))
-    with spared_garbage_collector():
-        yield backend
+    freeze()
+    yield backend
     await backend.stop()
 
 

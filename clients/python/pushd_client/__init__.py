@@ -1,10 +1,12 @@
 """A client of pushd: publish, subscribe and resume, history, presence, requests.
 
 `Pushd` is synchronous and needs nothing but Python, `AsyncPushd` is for asyncio, `TwistedPushd` for Twisted.
+Applications issue credentials by `sign_url` and `issue_token`, and verify hooks by `verify_webhook`.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from .callbacks import Decision, Question, verify_question
 from .core.backoff import Backoff
 from .errors import (
     AuthenticationFailed,
@@ -20,8 +22,12 @@ from .errors import (
 from .messages import End, Gap, Item, Message
 from .publications import Publication
 from .results import Heartbeat, History, Member, Members, Receipt, Reply
+from .source_urls import SourceUrls
 from .sync import Pushd, Subscription
+from .tokens import issue_token
+from .url_signature import UrlKey, sign_url
 from .version import VERSION as __version__
+from .webhooks import InvalidWebhook, verify_webhook
 
 if TYPE_CHECKING:
     from .asynchronous import AsyncPushd, AsyncSubscription
@@ -34,10 +40,12 @@ __all__ = [
     "Backoff",
     "ClientClosed",
     "ConnectionFailed",
+    "Decision",
     "End",
     "Gap",
     "Heartbeat",
     "History",
+    "InvalidWebhook",
     "Item",
     "Member",
     "Members",
@@ -48,14 +56,21 @@ __all__ = [
     "Publication",
     "Pushd",
     "PushdError",
+    "Question",
     "Receipt",
     "Refused",
     "Reply",
+    "SourceUrls",
     "Subscription",
     "TemporarilyRefused",
     "TwistedPushd",
     "TwistedSubscription",
+    "UrlKey",
     "__version__",
+    "issue_token",
+    "sign_url",
+    "verify_question",
+    "verify_webhook",
 ]
 _LAZY = {
     "AsyncPushd": "asynchronous",

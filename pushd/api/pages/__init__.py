@@ -1,4 +1,4 @@
-"""The pages that come with the daemon: the index and the demonstrations."""
+"""The pages that come with the daemon: the index, the demonstrations, and the client for pages of the application."""
 
 from importlib.resources import files
 
@@ -14,3 +14,6 @@ DEMOS = {
     if file.name.endswith(".html")
 }
 """Demonstrations by name, ``index`` among them."""
+
+SCRIPTS = {file.name: file.read_bytes() for file in _FILES.joinpath("client").iterdir() if file.name.endswith(".js")}
+"""The browser client: built from ``clients/js``."""

@@ -7,6 +7,7 @@ from threading import Condition
 from typing import NamedTuple
 
 from pushd.ctl.api_client import ApiClient
+from pushd.ctl.doctor.checks import CHECKS, STRANGER
 from pushd.ctl.doctor.diagnosis import (
     Problem,
     diagnose,
@@ -20,9 +21,6 @@ from pushd.ctl.doctor.probe_publisher import BODY_BYTES, ProbePublisher
 from pushd.ctl.doctor.probe_subscriber import PROBE_TRANSPORTS, ProbeSubscriber
 from pushd.ctl.doctor.stranger import Note, find_permissions
 
-_STRANGER = "stranger"
-CHECKS = ("publish", "body", "address", _STRANGER, *(transport.name for transport in PROBE_TRANSPORTS))
-"""The names of all checks."""
 _ARRIVAL_SECONDS = 2.0
 """Time allowed for a message to arrive."""
 _LIVE_MESSAGES = 4
@@ -72,7 +70,7 @@ def probe(
     :raises Unreachable: when `through` cannot be connected to.
     :raises CtlError: when the file of the token cannot be read.
     """
-    if tuple(only) == (_STRANGER,):
+    if tuple(only) == (STRANGER,):
         through.connect().close()
         return ProbeReport([_stranger_finding(through, progress)], frozenset(), True, None)
     run = _ProbeRun(through, direct, only, idle, progress)
@@ -81,7 +79,7 @@ def probe(
         findings = run.findings()
     finally:
         is_deleted = run.close()
-    if _STRANGER in only:
+    if STRANGER in only:
         findings.append(_stranger_finding(through, progress))
     selected = sorted(
         (finding for finding in findings if finding.name in only), key=lambda each: CHECKS.index(each.name)
@@ -92,7 +90,7 @@ def probe(
 def _stranger_finding(through: ApiClient, progress: Callable[[str], None]) -> Finding:
     progress("asking without a token")
     notes = find_permissions(through).notes()
-    return Finding(_STRANGER, (), "whatever was tried without a token was refused", None, None, notes)
+    return Finding(STRANGER, (), "whatever was tried without a token was refused", None, None, notes)
 
 
 class _ProbeRun:

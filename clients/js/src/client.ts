@@ -1,0 +1,383 @@
+/** A client of pushd for browsers and Node.js. */
+
+import { Engine, type EngineOptions, type Sink, type State, type TransportName } from "./engine.js";
+import { Http, type HttpOptions, type TokenSource } from "./http.js";
+import { Presence, type Member } from "./presence.js";
+import { PushdError, isTemporary, random, type Gap, type Message, type Wire } from "./wire.js";
+
+export { Presence, PushdError };
+export type { Gap, Member, Message, State, TokenSource, TransportName };
+
+export interface Options extends HttpOptions, EngineOptions {
+  /** Share one connection among all tabs of the browser (secure contexts only; otherwise each tab has its own). */
+  tabs?: boolean;
+  /** Keep the cursors in `sessionStorage`, so that subscriptions go on after a reload. */
+  resume?: boolean;
+}
+
+export interface SubscribeOptions {
+  /** Where to start: a cursor, `all`, `last:N`, `latest`, `10m`, or unix seconds; by default now. */
+  since?: string;
+  /** What happens when this client is too slow. */
+  slow?: "disconnect" | "drop" | "latest";
+}
+
+export interface PublishOptions {
+  event?: string;
+  /** Content type of the data, if not the one of its kind. */
+  type?: string;
+  /** Seconds after which the message expires. */
+  ttl?: number;
+  /** `false`: for the subscribers that are connected now. */
+  keep?: boolean;
+  /** `false`: not to the connection of this client. */
+  echo?: boolean;
+  /** The last message of the channel. */
+  end?: boolean;
+  /** Key that makes a repeated publish idempotent; by default a random one for each publish. */
+  key?: string;
+}
+
+/** Events with the fields of their object, such as `topic` and `reason` of `gap`. */
+export type PushdEvent = Event & Record<string, any>;
+
+/** Target of events, with a shorter form to listen to them. */
+class Target extends EventTarget {
+  /** Call a function with the events of a type; return a function that ends this. */
+  on(type: string, listener: (event: PushdEvent) => void): () => void {
+    this.addEventListener(type, listener as EventListener);
+    return () => this.removeEventListener(type, listener as EventListener);
+  }
+
+  _emit(type: string, detail: object): void {
+    const event = new Event(type);
+    for (const [name, value] of Object.entries(detail)) Object.defineProperty(event, name, { value });
+    this.dispatchEvent(event);
+  }
+}
+
+/** What carries subscriptions: a connection of its own, or one that is shared among tabs. */
+export type Carrier = Pick<Engine, "_add" | "_remove" | "_rejoin" | "_enter" | "_probe" | "_close" | "_state" | "_transport" | "_connection">;
+
+/** Messages that wait for `for await`; beyond that the rest stays at the daemon. */
+const MOST_WAITING = 1000;
+
+/** A subscription. Messages are passed to its callback, or to `for await`. Events: `gap`, `end`, `error`. */
+export class Subscription<T = any> extends Target implements Sink, AsyncIterableIterator<Message<T>> {
+  readonly since?: string;
+  readonly slow?: string;
+  _cursor?: string;
+  _joined?: boolean;
+  _gaps?: Set<string>;
+  private _consumed?: string;
+  private _waiting: Message[] = [];
+  private _readers: [(result: IteratorResult<Message<T>>) => void, (error: unknown) => void][] = [];
+  private _isPaused = false;
+  private _error?: PushdError;
+  private _isClosed = false;
+  private _open: Set<string>;
+
+  constructor(
+    readonly topics: string[],
+    { since, slow }: SubscribeOptions,
+    private readonly _callback: ((message: Message<T>) => void) | undefined,
+    private readonly _client: Client,
+  ) {
+    super();
+    this.since = since;
+    this.slow = slow;
+    this._cursor = this._consumed = _client._stored(this.topics);
+    this._open = new Set(topics);
+  }
+
+  /** Everything up to this id was passed to the page. */
+  get cursor(): string | undefined {
+    return this._consumed;
+  }
+
+  /** Unsubscribe; an iteration ends. */
+  close(): void {
+    if (this._isClosed) return;
+    this._isClosed = true;
+    this._client._drop(this);
+    for (const [resolve, reject] of this._readers)
+      if (this._error) reject(this._error);
+      else resolve({ done: true, value: undefined });
+    this._readers = [];
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<Message<T>>> {
+    const message = this._waiting.shift();
+    if (message) {
+      this._consume(message);
+      if (this._isPaused && !this._waiting.length) {
+        this._isPaused = false;
+        this._client._carrier?._rejoin(this);
+      }
+      return Promise.resolve({ done: false, value: message });
+    }
+    if (this._error) return Promise.reject(this._error);
+    if (this._isClosed) return Promise.resolve({ done: true, value: undefined });
+    return new Promise((resolve, reject) => this._readers.push([resolve, reject]));
+  }
+
+  return(): Promise<IteratorResult<Message<T>>> {
+    this._waiting = [];
+    this.close();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  _message(message: Message<T>): void {
+    if (this._callback) {
+      this._consume(message);
+      try {
+        this._callback(message);
+      } catch (error) {
+        reportError(error);
+      }
+    } else if (this._readers.length) {
+      this._consume(message);
+      this._readers.shift()![0]({ done: false, value: message });
+    } else {
+      this._waiting.push(message);
+      if (this._waiting.length >= MOST_WAITING) {
+        this._isPaused = true;
+        this._joined = false;
+      }
+    }
+  }
+
+  _gap(gap: Gap): void {
+    this._emit("gap", gap);
+    this._client._emit("gap", { ...gap, subscription: this });
+  }
+
+  /** A channel has ended. A subscription without patterns closes when all its channels have. */
+  _end(channel: string): void {
+    this._emit("end", { channel });
+    this._client._emit("end", { channel, subscription: this });
+    if (this._open.delete(channel) && !this._open.size) this.close();
+  }
+
+  _moved(): void {
+    if (!this._waiting.length) this._consumed = this._cursor;
+    this._client._save();
+  }
+
+  _fail(error: PushdError): void {
+    this._error = error;
+    this._emit("error", { error });
+    this._client._emit("error", { error, subscription: this });
+    this.close();
+  }
+
+  private _consume({ id }: Message): void {
+    this._consumed = id ?? this._consumed;
+    this._client._save();
+  }
+}
+
+/** A client; `connect` makes one. Events: `state`, `gap`, `end`, `expiring`, `error`. */
+export class Client extends Target {
+  readonly _http: Http;
+  _carrier?: Carrier;
+  private readonly _subscriptions = new Set<Subscription>();
+  private readonly _ready: Promise<void>;
+  private _queue: Promise<unknown> = Promise.resolve();
+  private _saves?: ReturnType<typeof setTimeout>;
+  private _isClosed = false;
+  private readonly _unlisten: (() => void)[] = [];
+
+  constructor(
+    url: string,
+    private readonly _options: Options,
+  ) {
+    super();
+    const base = new URL(url, typeof location == "undefined" ? undefined : location.href);
+    this._http = new Http(base.origin + base.pathname.replace(/\/$/, ""), _options);
+    this._ready = this._open();
+    this._listen();
+  }
+
+  get state(): State {
+    return this._carrier?._state ?? "idle";
+  }
+
+  get transport(): TransportName | undefined {
+    return this._carrier?._transport;
+  }
+
+  /**
+   * Subscribe to topics: channels, or patterns such as `news/**`; several in an array, or joined by commas.
+   *
+   * @param options where to start; or the callback.
+   * @param callback called with each message; without one, use `for await`.
+   */
+  subscribe<T = any>(
+    topics: string | string[],
+    options: SubscribeOptions | ((message: Message<T>) => void) = {},
+    callback?: (message: Message<T>) => void,
+  ): Subscription<T> {
+    if (typeof options == "function") [options, callback] = [{}, options];
+    const list = [...new Set(typeof topics == "string" ? topics.split(",") : topics)];
+    const subscription = new Subscription<T>(list, options, callback, this);
+    this._subscriptions.add(subscription);
+    void this._ready.then(() => this._subscriptions.has(subscription) && this._carrier!._add(subscription));
+    return subscription;
+  }
+
+  /**
+   * Publish to a channel: a string as text, bytes as they are, anything else as JSON. It is tried again for a minute with
+   * the same key, so that it is published once. Messages that are kept are published in the order of the calls.
+   *
+   * @throws PushdError if the daemon refuses it.
+   */
+  publish(channel: string, data: unknown, options: PublishOptions = {}): Promise<{ id: string | null; subscribers: number }> {
+    const { event, type, ttl, keep, echo, end, key = random() } = options;
+    const except = echo === false && this._carrier?._connection;
+    const query = { event, ttl, keep: keep === false && 0, end: end && 1, except };
+    const url = this._http._url("pub", [channel], { ...query, keep: keep === false ? "0" : null });
+    const init = body(data, type);
+    if (keep === false || channel[0] == "$") return this._http._send(url, init).then((answer) => answer.json());
+    Object.assign(init.headers, { "idempotency-key": key });
+    const result = this._queue.then(() => this._repeat(url, init));
+    this._queue = result.catch(() => {});
+    return result;
+  }
+
+  /**
+   * Publish a request; return the data of the first reply. To answer one, publish to its `reply_to`.
+   *
+   * @param options.timeout seconds to wait for a reply.
+   * @throws PushdError with the code `no-responders` or `no-reply`, or another refusal.
+   */
+  async request<T = any>(
+    channel: string,
+    data: unknown,
+    { timeout, event, type }: { timeout?: number; event?: string; type?: string } = {},
+  ): Promise<T> {
+    const answer = await this._http._send(this._http._url("request", [channel], { timeout, event }), body(data, type));
+    const kind = answer.headers.get("content-type") ?? "";
+    if (/json/.test(kind)) return answer.json();
+    return (/^text|charset/.test(kind) ? answer.text() : new Uint8Array(await answer.arrayBuffer())) as T;
+  }
+
+  /** Return the presence of a channel: its members, and the membership of this client. */
+  presence(channel: string): Presence {
+    return new Presence(channel, this);
+  }
+
+  /** Close the connection and all subscriptions. */
+  close(): void {
+    this._isClosed = true;
+    this._write();
+    for (const subscription of [...this._subscriptions]) subscription.close();
+    this._carrier?._close();
+    for (const unlisten of this._unlisten) unlisten();
+  }
+
+  _drop(subscription: Subscription): void {
+    this._subscriptions.delete(subscription);
+    this._carrier?._remove(subscription);
+    this._save();
+  }
+
+  /** Enter a channel, or leave it, with the connection. */
+  async _enter(channel: string, entry: object | undefined): Promise<unknown> {
+    await this._ready;
+    return this._carrier!._enter(channel, entry);
+  }
+
+  /** Return the cursor that was stored for topics before a reload. */
+  _stored(topics: string[]): string | undefined {
+    return this._options.resume ? read()[this._key(topics)] : undefined;
+  }
+
+  /** Store the cursors within a second. */
+  _save(): void {
+    if (this._options.resume) this._saves ??= setTimeout(() => this._write(), 1000);
+  }
+
+  private async _open(): Promise<void> {
+    const engine = () => new Engine(this._http, this._options, (type, detail) => this._emit(type, detail));
+    if (this._options.tabs && isSecureContext && navigator.locks) {
+      const { share } = await import("./client-tabs.js");
+      this._carrier = await share(this._http, engine, (type: string, detail: Wire) => this._emit(type, detail));
+    } else this._carrier = engine();
+    if (this._isClosed) this._carrier!._close();
+  }
+
+  private async _repeat(url: string, init: RequestInit): Promise<any> {
+    const until = Date.now() + 60_000;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await (await this._http._send(url, init)).json();
+      } catch (error) {
+        if (!isTemporary(error) || Date.now() > until || this._isClosed) throw error;
+        const wait = (error as PushdError).retryAfter ?? 0;
+        await new Promise((resolve) => setTimeout(resolve, 1000 * (wait + Math.random() * Math.min(10, 0.5 * 2 ** attempt))));
+      }
+    }
+  }
+
+  private _listen(): void {
+    if (typeof document == "undefined") return;
+    const probe = () => this._carrier?._probe();
+    const write = () => this._write();
+    const listen = (target: EventTarget, types: string, listener: () => void) => {
+      for (const type of types.split(" ")) {
+        target.addEventListener(type, listener);
+        this._unlisten.push(() => target.removeEventListener(type, listener));
+      }
+    };
+    listen(window, "online pageshow", probe);
+    listen(window, "pagehide", write);
+    listen(document, "freeze", write);
+    listen(document, "resume", probe);
+    listen(document, "visibilitychange", () => (document.hidden ? write() : probe()));
+  }
+
+  private _key(topics: string[]): string {
+    return `${this._http.base} ${topics}`;
+  }
+
+  private _write(): void {
+    clearTimeout(this._saves);
+    this._saves = undefined;
+    if (!this._options.resume) return;
+    const cursors = read();
+    for (const { topics, cursor } of this._subscriptions) if (cursor) cursors[this._key(topics)] = cursor;
+    try {
+      sessionStorage.setItem("pushd", JSON.stringify(cursors));
+    } catch {
+      // full, or forbidden
+    }
+  }
+}
+
+/** Return the body of a publish and its type. */
+const body = (data: unknown, type?: string): RequestInit & { headers: Record<string, string> } => {
+  const isBytes = ArrayBuffer.isView(data) || data instanceof ArrayBuffer || data instanceof Blob;
+  const kind = isBytes ? "application/octet-stream" : typeof data == "string" ? "text/plain; charset=utf-8" : "application/json";
+  const text = isBytes || typeof data == "string" ? data : JSON.stringify(data);
+  return { method: "POST", body: text as BodyInit, headers: { "content-type": type ?? kind } };
+};
+
+const read = (): Record<string, string> => {
+  try {
+    return JSON.parse(sessionStorage.getItem("pushd") ?? "{}");
+  } catch {
+    return {};
+  }
+};
+
+/**
+ * Make a client. It connects with the first subscription.
+ *
+ * @param url address of the daemon, with the prefix if it is mounted below one.
+ */
+export const connect = (url: string, options: Options = {}): Client => new Client(url, options);

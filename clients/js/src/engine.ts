@@ -1,0 +1,379 @@
+/** The connection: which transport, when to reconnect, and what each subscription has received. */
+
+import type { Http } from "./http.js";
+import { longPoll } from "./longpoll.js";
+import { eventStream } from "./sse.js";
+import { webSocket } from "./websocket.js";
+import { PushdError, decode, isAfter, isTemporary, matches, oldest, type Gap, type Message, type Wire } from "./wire.js";
+
+export type TransportName = "websocket" | "sse" | "longpoll";
+
+/** `waiting` is the time between two attempts; `closed` is final; `idle` is without subscriptions. */
+export type State = "idle" | "connecting" | "open" | "waiting" | "closed";
+
+/** A subscription as the connection sees it. */
+export interface Sink {
+  readonly topics: string[];
+  readonly since?: string;
+  readonly slow?: string;
+  /** Everything up to here was received. */
+  _cursor?: string;
+  /** Whether messages are delivered: from the answer to its subscription until the connection ends. */
+  _joined?: boolean;
+  /** Gaps that were reported since the last message. */
+  _gaps?: Set<string>;
+  _message(message: Message): void;
+  _gap(gap: Gap): void;
+  _end(channel: string): void;
+  /** The position is known, or has changed without a message. */
+  _moved(): void;
+  _fail(error: PushdError): void;
+}
+
+/** A member of a channel on this connection. */
+export interface Entry {
+  meta?: unknown;
+  id?: string;
+}
+
+/** An open connection. Methods that are missing require a new connection. */
+export interface Link {
+  _add?(sink: Sink): void;
+  _remove?(topics: string[]): void;
+  _renew?(token: string): void;
+  _enter?(channel: string, entry: Entry | undefined): Promise<unknown>;
+  /** Called every five seconds, and with `true` when the network or the page has changed. */
+  _check(probe: boolean): void;
+  /** End it. */
+  _close(): void;
+}
+
+/** Why a connection has ended. */
+export interface Fault {
+  /** Seconds to wait at least. */
+  wait?: number;
+  /** Upper end of the random delay in addition, if greater than usual, in seconds. */
+  spread?: number;
+  /** The token was refused. */
+  auth?: boolean;
+  /** Nothing arrived: something on the way holds back the answer. */
+  stalled?: boolean;
+  /** A refusal that one of the subscriptions may have caused. */
+  refused?: PushdError;
+  error?: unknown;
+}
+
+export interface EngineOptions {
+  transports?: TransportName[];
+  WebSocket?: typeof WebSocket;
+  /** Upper end of the random delay before the first reconnect, in seconds; it doubles with each attempt. */
+  delay?: number;
+  maxDelay?: number;
+}
+
+/** Milliseconds in which the start cursor has to arrive. */
+export const START_MS = 8000;
+const TICK_MS = 5000;
+const HOUR_MS = 3600_000;
+
+const TRANSPORTS = { websocket: webSocket, sse: eventStream, longpoll: longPoll };
+
+export class Engine {
+  readonly _sinks = new Set<Sink>();
+  readonly _entries = new Map<string, Entry>();
+  _state: State = "idle";
+  _transport?: TransportName;
+  /** Id of the connection at the daemon, while there is one. */
+  _connection?: string;
+  _link?: Link;
+  /** While it is 0, the ids of all messages increase, so each is a cursor for all topics. */
+  _replays = 0;
+  _epochOf?: string;
+  private _names: TransportName[];
+  private _at = 0;
+  private _failures = 0;
+  private _attempt = 0;
+  private _running = false;
+  private _wake?: () => void;
+  private _ticker?: ReturnType<typeof setInterval>;
+  private _ticked = 0;
+  private _restarts = false;
+
+  constructor(
+    readonly _http: Http,
+    readonly _options: EngineOptions,
+    /** Called with the events of the connection. */
+    readonly _emit: (type: string, detail: Wire) => void,
+  ) {
+    this._names = (_options.transports ?? (["websocket", "sse", "longpoll"] as const)).filter(
+      (name) => name != "websocket" || _options.WebSocket || typeof WebSocket != "undefined",
+    );
+    this._at = Math.max(0, this._names.indexOf(recall(_http.base)!));
+  }
+
+  _add(sink: Sink): void {
+    this._sinks.add(sink);
+    if (this._state == "open" && this._link?._add) this._link._add(sink);
+    else if (this._state == "open") this._restart();
+    else this._start();
+  }
+
+  _remove(sink: Sink): void {
+    if (!this._sinks.delete(sink)) return;
+    const used = new Set([...this._sinks].flatMap((other) => other.topics));
+    const unused = sink.topics.filter((topic) => !used.has(topic));
+    if (!this._isNeeded()) this._link?._close();
+    else if (unused.length && this._state == "open") {
+      if (this._link?._remove) this._link._remove(unused);
+      else this._restart();
+    }
+  }
+
+  /** Enter a channel, or with undefined leave it. */
+  async _enter(channel: string, entry: Entry | undefined): Promise<unknown> {
+    if (entry) this._entries.set(channel, entry);
+    else this._entries.delete(channel);
+    if (this._state == "open" && this._link?._enter) return this._link._enter(channel, entry);
+    this._start();
+  }
+
+  /** Check the connection now: the network or the page has changed. */
+  _probe(): void {
+    this._link?._check(true);
+    this._attempt = 0;
+    this._wake?.();
+  }
+
+  /** Close for good. */
+  _close(): void {
+    this._set("closed");
+    this._sinks.clear();
+    this._entries.clear();
+    this._link?._close();
+    this._wake?.();
+  }
+
+  /** Called by a transport when the daemon has answered. */
+  _begin(sinks: Iterable<Sink>, cursor: string | undefined, connection: string | undefined): void {
+    for (const sink of sinks) {
+      sink._joined = true;
+      if (!sink._cursor && cursor) {
+        sink._cursor = cursor;
+        sink._moved();
+      }
+    }
+    this._connection = connection ?? this._connection;
+    this._failures = 0;
+    if (this._state != "open") {
+      if (this._at) remember(this._http.base, this._names[this._at]);
+      this._set("open");
+    }
+  }
+
+  /** Deliver an object that is no reply. */
+  _receive(wire: Wire): void {
+    if (wire.type == "gap") this._gap(wire as Gap);
+    else if (wire.type == "end") this._end(wire.channel);
+    else if (wire.type == "expiring") void this._expiring(wire);
+    else if (!wire.type) this._message(decode(wire));
+  }
+
+  /** Receive the topics of a sink anew, from its cursor. */
+  _rejoin(sink: Sink): void {
+    if (this._sinks.delete(sink)) {
+      sink._joined = false;
+      this._add(sink);
+    }
+  }
+
+  /** Return the cursor from which none of the sinks misses anything. */
+  _oldest(sinks: Sink[]): string {
+    return oldest(
+      sinks.map((sink) => sink._cursor!),
+      this._epochOf,
+    );
+  }
+
+  /** Have the sinks fail whose subscription the daemon refuses. */
+  async _findRefused(): Promise<void> {
+    for (const sink of [...this._sinks]) {
+      const since = sink._cursor ?? sink.since;
+      try {
+        await this._http._send(this._http._url("longpoll", sink.topics, { since }), { method: "HEAD" });
+      } catch (error) {
+        if (!isTemporary(error) && (error as PushdError).status != 401) this._fail(sink, error as PushdError);
+      }
+    }
+  }
+
+  _fail(sink: Sink, error: PushdError): void {
+    this._remove(sink);
+    sink._fail(error);
+  }
+
+  _restart(): void {
+    this._restarts = true;
+    this._link?._close();
+  }
+
+  private _message(message: Message): void {
+    const { id, channel } = message;
+    if (id) this._epochOf = id;
+    for (const sink of [...this._sinks]) {
+      if (!sink._joined || (id && !isAfter(id, sink._cursor))) continue;
+      const wanted = sink.topics.some((topic) => matches(topic, channel));
+      if (id && (wanted || !this._replays)) {
+        sink._cursor = id;
+        sink._gaps = undefined;
+      }
+      if (wanted) sink._message(message);
+      else if (id && !this._replays) sink._moved();
+    }
+  }
+
+  private _gap(gap: Gap): void {
+    const key = JSON.stringify(gap);
+    for (const sink of [...this._sinks]) {
+      if (!sink._joined || !isAfter(gap.to, sink._cursor) || !sink.topics.includes(gap.topic)) continue;
+      const known = (sink._gaps ??= new Set());
+      if (!known.has(key)) sink._gap(gap);
+      known.add(key);
+    }
+  }
+
+  private _end(channel: string): void {
+    for (const sink of [...this._sinks])
+      if (sink._joined && sink.topics.some((topic) => matches(topic, channel))) sink._end(channel);
+  }
+
+  private async _expiring(event: Wire): Promise<void> {
+    this._emit("expiring", event);
+    if (!this._http._canRenew) return;
+    const link = this._link;
+    this._http._forget(this._http._token);
+    try {
+      const token = await this._http._getToken();
+      if (token && link == this._link) link?._renew?.(token);
+    } catch (error) {
+      this._emit("error", { error });
+    }
+  }
+
+  private _isNeeded(): boolean {
+    return this._sinks.size + this._entries.size > 0;
+  }
+
+  private _start(): void {
+    if (this._running || this._state == "closed") return;
+    this._running = true;
+    void Promise.resolve().then(() => this._run());
+  }
+
+  private async _run(): Promise<void> {
+    this._ticked = Date.now();
+    this._ticker = setInterval(() => this._tick(), TICK_MS);
+    while (this._isNeeded()) {
+      const fault = await this._connectOnce();
+      if (this._restarts || !this._isNeeded()) continue;
+      if (fault.refused) await this._findRefused();
+      await this._pause(fault);
+    }
+    clearInterval(this._ticker);
+    this._running = false;
+    if (this._state != "closed") this._set("idle");
+  }
+
+  private async _connectOnce(): Promise<Fault> {
+    this._restarts = false;
+    this._replays = 0;
+    this._transport = this._names[this._at];
+    this._set("connecting");
+    const began = Date.now();
+    let fault: Fault = {};
+    try {
+      const token = await this._http._getToken();
+      fault = await TRANSPORTS[this._transport](this, token);
+      if (fault.auth) this._http._forget(token);
+    } catch (error) {
+      fault = { error };
+      if (error instanceof PushdError) {
+        fault.wait = error.retryAfter;
+        fault.auth = error.status == 401;
+        if (!isTemporary(error) && !fault.auth) fault.refused = error;
+      }
+    }
+    const wasOpen = this._state == "open";
+    this._link = this._connection = undefined;
+    for (const sink of this._sinks) sink._joined = false;
+    if (wasOpen && Date.now() - began > 10_000) this._attempt = 0;
+    if (!wasOpen && !fault.auth && !fault.refused && !this._restarts) this._choose(fault);
+    if (fault.auth && !wasOpen && !this._http._canRenew) this._failAll(fault.error);
+    return fault;
+  }
+
+  /** Take the next transport if this one does not work. */
+  private _choose(fault: Fault): void {
+    if (++this._failures < 2 && !fault.stalled) return;
+    this._failures = 0;
+    this._at = (this._at + 1) % this._names.length;
+  }
+
+  private _failAll(error: unknown): void {
+    const cause = error instanceof PushdError ? error : new PushdError("token-invalid", "the token was refused", 401);
+    for (const sink of [...this._sinks]) this._fail(sink, cause);
+  }
+
+  /** Wait before the next attempt: a random time (full jitter), and at least as long as the daemon asks for. */
+  private async _pause({ wait = 0, spread = 0, auth, error }: Fault): Promise<void> {
+    if (error) this._emit("error", { error });
+    const { delay = 1, maxDelay = auth ? 300 : 30 } = this._options;
+    const limit = Math.max(spread, Math.min(maxDelay, delay * 2 ** this._attempt++));
+    const least = Date.now() + wait * 1000;
+    this._set("waiting");
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, 1000 * (wait + Math.random() * limit));
+      this._wake = () => {
+        if (this._state == "waiting" && Date.now() < least) return;
+        clearTimeout(timer);
+        setTimeout(resolve, this._state == "closed" ? 0 : Math.random() * 1000 * Math.min(1, delay));
+      };
+    });
+    this._wake = undefined;
+  }
+
+  private _tick(): void {
+    const now = Date.now();
+    const jumped = now - this._ticked > 4 * TICK_MS || now < this._ticked;
+    this._ticked = now;
+    if (jumped) this._probe();
+    else this._link?._check(false);
+  }
+
+  private _set(state: State): void {
+    if (state == this._state || this._state == "closed") return;
+    this._state = state;
+    this._emit("state", { state, transport: this._transport });
+  }
+}
+
+const storage = (): Storage | undefined => {
+  try {
+    return localStorage;
+  } catch {
+    return undefined;
+  }
+};
+
+/** Return the transport that worked within the last hour, where the first one did not. */
+const recall = (base: string): TransportName | undefined => {
+  const [name, until] = storage()?.getItem(`pushd ${base}`)?.split(" ") ?? [];
+  return +until > Date.now() ? (name as TransportName) : undefined;
+};
+
+const remember = (base: string, name: TransportName): void => {
+  try {
+    storage()?.setItem(`pushd ${base}`, `${name} ${Date.now() + HOUR_MS}`);
+  } catch {
+    // full, or forbidden
+  }
+};

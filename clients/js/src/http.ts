@@ -1,0 +1,94 @@
+/** Requests to the daemon, with the token of the application. */
+
+import { PushdError, inPath, type Wire } from "./wire.js";
+
+/** A token, or a function that returns a valid one; it is called again when the token was refused or expires. */
+export type TokenSource = string | (() => string | null | undefined | Promise<string | null | undefined>);
+
+export interface HttpOptions {
+  token?: TokenSource;
+  fetch?: typeof fetch;
+  credentials?: RequestCredentials;
+}
+
+export type Query = Record<string, string | number | undefined | null | false>;
+
+export class Http {
+  _token?: string;
+  /** The token that was refused last. */
+  _refused?: string;
+  private _pending?: Promise<string | undefined>;
+
+  constructor(
+    /** Address of the daemon, without a slash at the end. */
+    readonly base: string,
+    private readonly _options: HttpOptions,
+  ) {}
+
+  /** Whether the application can provide another token than the refused one. */
+  get _canRenew(): boolean {
+    return typeof this._options.token == "function";
+  }
+
+  /** Return the current token, or undefined if the application has none. Concurrent calls share one request for it. */
+  _getToken(): Promise<string | undefined> {
+    return (this._pending ??= (async () => {
+      try {
+        const source = this._options.token;
+        return (this._token ??= (typeof source == "function" ? await source() : source) ?? undefined);
+      } finally {
+        this._pending = undefined;
+      }
+    })());
+  }
+
+  /** Forget a token that was refused or is about to expire. */
+  _forget(token: string | undefined): void {
+    this._refused = token;
+    if (this._token == token) this._token = undefined;
+  }
+
+  /** Return the address of a resource and topics. */
+  _url(resource: string, topics: string[] = [], query: Query = {}): string {
+    const search = Object.entries(query)
+      .filter(([, value]) => value != null && value !== false)
+      .map(([name, value]) => `${name}=${encodeURIComponent(value as string)}`)
+      .join("&");
+    return `${this.base}/${resource}${topics.length ? "/" + inPath(topics) : ""}${search && "?" + search}`;
+  }
+
+  /**
+   * Send a request, a second time with a new token if the first one was refused.
+   *
+   * @throws PushdError if the daemon refuses it.
+   */
+  async _send(url: string, init: RequestInit = {}): Promise<Response> {
+    for (let again = this._canRenew; ; again = false) {
+      const token = await this._getToken();
+      const headers: Record<string, string> = { ...(init.headers as Record<string, string>) };
+      if (token) headers.authorization = `Bearer ${token}`;
+      const { fetch: send = fetch, credentials } = this._options;
+      const answer = await send(url, { cache: "no-store", credentials, ...init, headers });
+      if (answer.ok || answer.status == 304) return answer;
+      const error = await refusal(answer);
+      if (answer.status == 401) this._forget(token);
+      if (answer.status != 401 || !again) throw error;
+    }
+  }
+}
+
+const refusal = async (answer: Response): Promise<PushdError> => {
+  let body: Wire = {};
+  try {
+    body = (await answer.json()).error;
+  } catch {
+    // not from the daemon
+  }
+  const after = answer.headers.get("retry-after");
+  return new PushdError(
+    body?.code ?? "http",
+    body?.message ?? `HTTP status ${answer.status}`,
+    answer.status,
+    after ? +after || undefined : undefined,
+  );
+};

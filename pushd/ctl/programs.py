@@ -1,0 +1,53 @@
+"""Programs that are run for messages and requests."""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from pushd.ctl.output import message_data
+
+if TYPE_CHECKING:
+    from pushd.ctl.clients import Item
+
+_VARIABLES = {
+    "id": "PUSHD_ID",
+    "channel": "PUSHD_CHANNEL",
+    "event": "PUSHD_EVENT",
+    "content_type": "PUSHD_CONTENT_TYPE",
+    "from": "PUSHD_FROM",
+}
+"""The environment variables of a program, by the fields of the message that they contain."""
+
+
+class ProgramResult(NamedTuple):
+    """How a program ended."""
+
+    failure: str = ""
+    """What failed, after the name of the program; empty if it succeeded."""
+    output: bytes = b""
+    """Its standard output, if that was captured."""
+
+
+def run_program(command: str | Sequence[str], message: "Item", *, captures_output: bool = False) -> ProgramResult:
+    """Run a program with the data of a message on its standard input.
+
+    :param command: a command line, which is split as a shell does it, or the program and its arguments.
+    :param captures_output: whether to return its standard output, which else is that of pushctl.
+    """
+    words = shlex.split(command) if isinstance(command, str) else command
+    given: Mapping[str, str] = {name: str(message[field]) for field, name in _VARIABLES.items() if field in message}
+    environ = {**{name: value for name, value in os.environ.items() if name not in _VARIABLES.values()}, **given}
+    stdout = subprocess.PIPE if captures_output else None
+    try:
+        done = subprocess.run(words, input=message_data(message), env=environ, stdout=stdout, check=False)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the environment
+        return ProgramResult(f"cannot be run: {getattr(error, 'strerror', None) or error}")
+    return ProgramResult(_describe_status(done.returncode), done.stdout or b"")
+
+
+def _describe_status(status: int) -> str:
+    if status < 0:
+        return f"was ended by signal {-status}"
+    return f"exited with status {status}" if status else ""

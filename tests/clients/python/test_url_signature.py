@@ -1,0 +1,103 @@
+"""Signed URLs of the client: the published vectors, the verification of the daemon, and what is refused."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pushd_client import UrlKey, sign_url
+
+from pushd.auth.signed_urls import SignedUrl, verify
+from pushd.auth.url_signature import parse_query
+from pushd.ctl.url_signer import sign
+
+CONTENT = json.loads((Path(__file__).parents[3] / "docs/signed-urls.json").read_text(encoding="utf-8"))
+SECRET = CONTENT["secret"]
+KEY = UrlKey(CONTENT["kid"], SECRET)
+EXP = CONTENT["now"] + 300
+ADDED = ("exp", "until", "sub", "kid", "sig")
+
+
+def verified(url: str, method: str = "GET") -> SignedUrl:
+    """Return what the daemon makes of a URL.
+
+    :raises CheckFailed: when it does not accept it.
+    """
+    path, _, query = url.partition("?")
+    return verify({KEY.id: SECRET.encode()}, method.encode(), unquote_to_bytes(path), parse_query(query.encode()))
+
+
+def unsigned(target: str) -> str:
+    """Return a target without what a signature adds."""
+    path, _, query = target.partition("?")
+    rest = "&".join(pair for pair in query.split("&") if pair.partition("=")[0] not in ADDED)
+    return f"{path}?{rest}" if rest else path
+
+
+@pytest.mark.parametrize("vector", CONTENT["accepted"], ids=lambda vector: vector["about"])
+def test_published_vectors(vector: dict[str, str]) -> None:
+    given = dict(parse_qsl(vector["target"].partition("?")[2]))
+    until = int(given["until"]) if "until" in given else None
+    target = unsigned(vector["target"])
+    url = sign_url(target, KEY, exp=int(given["exp"]), until=until, sub=given.get("sub"), method=vector["method"])
+    assert url.endswith(f"&sig={vector['sig']}")
+    assert verified(url, vector["method"])
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.text(), st.text())
+def test_daemon_accepts_any_path_and_parameters(path: str, name: str, value: str) -> None:
+    target = f"/sse/{quote(path)}?{urlencode({f'x{name}': value}, errors='replace')}"
+    url = sign_url(target, KEY, exp=EXP, sub="Jürgen B.")
+    assert verified(url).identity.subject == "Jürgen B."
+    assert not set(url) & set("\"'<>;\\ ")
+    assert (
+        sign_url(target, KEY, exp=EXP).rpartition("sig=")[2]
+        == (sign(target, KEY.id, SECRET.encode(), expires=EXP).rpartition("sig=")[2])
+    )
+
+
+def test_times_may_be_durations_and_datetimes():
+    url = verified(sign_url("/sse/a", KEY, exp=timedelta(minutes=1), until=timedelta(hours=2)))
+    now = datetime.now(UTC)
+    assert abs(url.expires - now.timestamp() - 60) < 5 and abs(url.until - now.timestamp() - 7200) < 5
+    later = datetime(2030, 1, 1, tzinfo=UTC)
+    assert verified(sign_url("/sse/a", KEY, exp=later)).expires == later.timestamp()
+    assert abs(verified(sign_url("/sse/a", KEY)).expires - now.timestamp() - 300) < 5
+
+
+def test_path_below_a_mount_point_is_signed():
+    url = sign_url("https://example.org/push/sse/a", KEY, mount="/push/")
+    assert verified(url.removeprefix("https://example.org/push"))
+    assert sign_url("wss://example.org", KEY).startswith("wss://example.org/?exp=")
+
+
+def test_secret_may_be_a_file(tmp_path):
+    file = tmp_path / "web.key"
+    file.write_text(SECRET + "\r\n")
+    urls = {sign_url("/sse/a", ("web", secret), exp=EXP) for secret in (file, SECRET, SECRET.encode())}
+    assert len(urls) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exp": 300}, r"exp must be unix seconds, a datetime, or a timedelta from now \(got 300\)"),
+        ({"exp": EXP, "until": EXP - 1}, "until must not be before exp"),
+        ({"sub": ""}, "sub must have 1 to 255 bytes"),
+        ({"sub": "ü" * 128}, "sub must have 1 to 255 bytes"),
+        ({"method": "DELETE"}, "method must be one of GET, HEAD, POST, PUT"),
+        ({"mount": "/other"}, "path of the URL must begin with /other/"),
+        ({"url": "/sse/a?exp=1"}, "must not have the parameter exp"),
+        ({"url": "/sse/a#b"}, "must not have a fragment"),
+        ({"key": ("web", SECRET[1:])}, r"secret must have at least 32 bytes \(has 31\)"),
+        ({"key": ("web", "-----BEGIN PUBLIC KEY-----" + SECRET)}, "must be a secret"),
+        ({"key": ("w b", SECRET)}, "id of the key"),
+    ],
+)
+def test_what_cannot_be_signed_is_refused(options, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        sign_url(**{"url": "/sse/a", "key": KEY} | options)
+    assert SECRET[1:] not in str(raised.value)
