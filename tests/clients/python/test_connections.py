@@ -16,6 +16,7 @@ from pushd_client import (
     Message,
     NotPermitted,
     Refused,
+    issue_token,
 )
 from twisted.internet.defer import gatherResults
 from twisted.internet.protocol import Factory, Protocol
@@ -267,3 +268,41 @@ async def test_withdrawn_token_is_replaced_and_nothing_is_missed(
         await publisher.publish("a", number)
     assert [each.data for each in await subscription.take(3)] == [0, 1, 2]
     await subscription.close()
+
+
+@TRANSPORTS
+async def test_token_is_renewed_on_the_open_connection_before_it_expires(
+    start_daemon, connect: Connect, tmp_path: Path, transport: str
+) -> None:
+    secret = tmp_path / "shop.secret"
+    secret.write_text("s" * 40)
+    config = tmp_path / "pushd.toml"
+    config.write_text(
+        '[auth.issuer.shop]\nissuer = "shop"\naudience = "pushd"\nalgorithms = ["HS256"]\n'
+        f'secret_files = ["{secret}"]\n'
+    )
+    daemon = await start_daemon({}, file=config)
+    lifetimes = iter([30.6, 600, 600])
+    issued: list[str] = []
+
+    def issue() -> str:
+        grant = {"subscribe": ["a"], "publish": ["a"]}
+        token = issue_token(secret=secret, sub="bob", aud="pushd", iss="shop", grant=grant, ttl=next(lifetimes))
+        issued.append(token)
+        return token
+
+    client = connect(daemon.ports["http"], token=issue)
+    subscription = client.subscribe("a", transport=transport)
+    await subscription.open()
+    connection = subscription.subscription.connection
+    waiting = subscription.next()
+    await until(lambda: len(issued) == 2, "the token was renewed", 5)
+    publisher = connect(daemon.ports["http"], token=issue)
+    for text in ("x", "y"):
+        await publisher.publish("a", text)
+        assert (await waiting).data == text
+        waiting = subscription.next()
+    assert subscription.subscription.connection == connection
+    await subscription.close()
+    with pytest.raises(IterationEnd):
+        await waiting
