@@ -1,6 +1,7 @@
 """Connections of the three clients: time-outs, closing, tokens, slow readers, what other servers answer."""
 
 import hashlib
+import ssl
 import time
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,15 @@ from pushd_client import (
 )
 from twisted.internet.defer import gatherResults
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import Certificate
 from twisted.internet.task import deferLater
+from twisted.web.client import BrowserLikePolicyForHTTPS
 
 from tests.clients.python.conftest import Connect
 from tests.clients.python.cutting_proxy import CuttingProxy
 from tests.clients.python.flavours import End as IterationEnd
+from tests.clients.python.flavours import Flavour, Twisted
+from tests.system.test_tls_and_unix import make_certificate
 from tests.transports.daemon import RunningDaemon, until
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["sse", "websocket"])
@@ -146,7 +151,7 @@ async def test_close_ends_the_wait_for_a_reconnect(connect: Connect, transport: 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}", b"HTTP/1.1 20"])
 async def test_answer_that_is_not_complete_in_time_fails(connect: Connect, answer: bytes) -> None:
     server = Server(answer)
-    client = connect(server.port, timeout=0.2, retry_seconds=0)
+    client = connect(server.port, timeout=0.1, retry_seconds=0)
     with pytest.raises(ConnectionFailed, match="did not answer"):
         await client.cursor()
     for transport in ("sse", "websocket") if not answer.endswith(b"{}") else ():
@@ -198,7 +203,7 @@ async def test_refusal_has_the_code_and_the_sentence(daemon: RunningDaemon, conn
 
 @TRANSPORTS
 async def test_slow_reader_receives_everything(start_daemon, connect: Connect, transport: str) -> None:
-    daemon = await start_daemon({"history.bytes": "16MiB"})
+    daemon = await start_daemon({"history.bytes": "16MiB", "limits.queue_bytes": "16MiB"})
     client = connect(daemon.ports["http"])
     subscription = client.subscribe("a", transport=transport)
     await subscription.open()
@@ -306,3 +311,35 @@ async def test_token_is_renewed_on_the_open_connection_before_it_expires(
     await subscription.close()
     with pytest.raises(IterationEnd):
         await waiting
+
+
+@TRANSPORTS
+async def test_tls_is_verified(start_daemon, connect: Connect, flavour, tmp_path: Path, transport: str) -> None:
+    key, certificate = make_certificate(tmp_path)
+    daemon = await start_daemon({"http.listen": f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"})
+    url = f"https://localhost:{daemon.ports['http']}"
+    stranger = flavour(url, retry_seconds=0)
+    with pytest.raises(ConnectionFailed, match=r"(?i)certificate"):
+        await stranger.cursor()
+    with pytest.raises(ConnectionFailed):
+        await stranger.subscribe("a", transport=transport).next()
+    await stranger.close()
+    trusting = flavour(url, **trust(flavour, certificate))
+    subscription = trusting.subscribe("a", transport=transport)
+    await subscription.open()
+    for number in range(3):
+        await trusting.publish("a", number)
+    assert [each.data for each in await subscription.take(3)] == [0, 1, 2]
+    waiting = subscription.next()
+    began = time.monotonic()
+    await trusting.close()
+    with pytest.raises(IterationEnd):
+        await waiting
+    assert time.monotonic() - began < PROMPT
+
+
+def trust(flavour: type[Flavour], certificate: Path) -> dict[str, Any]:
+    """Return the options of a client that trusts a certificate."""
+    if flavour is Twisted:
+        return {"policy": BrowserLikePolicyForHTTPS(Certificate.loadPEM(certificate.read_bytes()))}
+    return {"ssl_context": ssl.create_default_context(cafile=str(certificate))}

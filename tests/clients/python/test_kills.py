@@ -18,7 +18,7 @@ from tests.system.fork_server import ForkServer
 
 pytestmark = pytest.mark.system
 
-KILLS = 4
+KILLS = 3
 LONGEST = 0.3
 """The most seconds from a start to a kill."""
 
