@@ -214,8 +214,8 @@ class Backend(Protocol):
 
         Each message is accepted or refused on its own. Messages of concurrent calls may be interleaved.
 
-        :param key: the idempotency key. A backend that outlives the node, or is shared by several, remembers the
-            results for two minutes and returns them again as `Duplicate`. Others ignore it, as the hub remembers them.
+        :param key: the idempotency key. A backend shared by several nodes remembers the results for two minutes and
+            returns them again as `Duplicate`, and a durable one those of earlier runs; else the hub remembers them.
         :return: for each draft, the message if it was accepted, or else the refusal.
         """
 

@@ -7,6 +7,7 @@ from pushd.config.endpoints import ACCEPTED
 from pushd.config.mistakes import KeyPath, Mistake, key_of
 from pushd.config.table import Config
 from pushd.net.bindings import Binding, binding_of
+from pushd.net.endpoint_errors import UnusableFiles
 from pushd.net.listeners import Reach, check_endpoint, exposed, inherited_name, is_local, reach_of
 
 _LISTENERS = (("http", "listen"), ("http", "admin_listen"), ("tcp", "listen"))
@@ -45,6 +46,8 @@ def check_listeners(config: Config, reactor: Any, running: Collection[str] = ())
             continue
         try:
             check_endpoint(each.text, reactor)
+        except UnusableFiles as error:
+            yield each.mistake(str(error))
         except ValueError as error:
             hint = f"; {ACCEPTED}" if "Unknown endpoint type" in str(error) else ""
             yield each.mistake(f"{error}{hint}")
@@ -87,6 +90,10 @@ def check_inherited_sockets(config: Config, reactor: Any, *, are_required: bool 
     """
     for each in listening(config):
         try:
+            check_endpoint(each.text, reactor)
+        except ValueError:
+            continue  # `check_listeners` reports it
+        try:
             name = inherited_name(each.text, reactor)
         except LookupError:
             if are_required:
@@ -94,8 +101,6 @@ def check_inherited_sockets(config: Config, reactor: Any, *, are_required: bool 
                 yield each.mistake(f"{each.text}: {reason}")
         except OSError as error:
             yield each.mistake(f"{each.text} is not a socket: {error.strerror}")
-        except ValueError:
-            continue  # not an endpoint string, which `check_listeners` reports
         else:
             if name is not None and reach_of(name) is Reach.OTHERS and not _is_protected(config):
                 yield each.mistake(exposed(each.text, name))

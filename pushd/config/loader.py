@@ -23,19 +23,18 @@ from pushd.config.mistakes import ConfigError, KeyPath, Mistake, Mistakes, key_o
 from pushd.config.sources import read_sources
 from pushd.config.table import SECTIONS, SETTINGS, Config, Setting
 from pushd.core.channel_rules import ChannelRules
-from pushd.core.grant import NOTHING
 
 _BY_KEY = {row.key: row for row in SETTINGS}
-_PARTS: Mapping[str, Mapping[str, Callable[[object], Any]]] = {
+_NESTED: Mapping[str, Mapping[str, tuple[str, Callable[[object], Any]]]] = {
     "auth": {
-        ANONYMOUS: read_anonymous,
-        ISSUER: read_issuers,
-        URL_KEYS: read_url_keys,
-        CALLBACK: read_callback,
+        ANONYMOUS: ("anonymous", read_anonymous),
+        ISSUER: ("issuers", read_issuers),
+        URL_KEYS: ("url_keys", read_url_keys),
+        CALLBACK: ("callback", read_callback),
     },
-    DIALECTS_SECTION: {name: partial(read_dialect, name) for name in DIALECTS},
+    DIALECTS_SECTION: {name: (name, partial(read_dialect, name)) for name in DIALECTS},
 }
-"""The tables within a section, by section."""
+"""The tables within each section by their keys: the field of its class, and what reads it."""
 _TABLES: Mapping[str, tuple[Callable[[object], Any], object]] = {
     "source": (read_sources, ()),
     "channel": (read_channels, ChannelRules()),
@@ -92,7 +91,6 @@ class _Loading:
         """The variable or the option of each setting that has its value from there."""
         self._values: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
         self._tables = {name: default for name, (_, default) in _TABLES.items()}
-        self._parts: dict[str, dict[str, Any]] = {section: {} for section in _PARTS}
         self._is_auth_enabled = False
 
     def read_file(self, path: Path) -> None:
@@ -133,16 +131,7 @@ class _Loading:
     def config(self) -> Config:
         """Return the configuration, with the default for each setting that is invalid."""
         sections = {section: kind(**self._values[section]) for section, kind in SECTIONS.items()}
-        auth = self._parts["auth"]
-        sections["auth"] = replace(
-            sections["auth"],
-            anonymous=auth.get(ANONYMOUS, NOTHING),
-            issuers=auth.get(ISSUER, ()),
-            url_keys=auth.get(URL_KEYS, ()),
-            callback=auth.get(CALLBACK),
-            is_enabled=self._is_auth_enabled,
-        )
-        sections[DIALECTS_SECTION] = replace(sections[DIALECTS_SECTION], **self._parts[DIALECTS_SECTION])
+        sections["auth"] = replace(sections["auth"], is_enabled=self._is_auth_enabled)
         tables: dict[str, Any] = self._tables
         return Config(**sections, sources=tables["source"], channels=tables["channel"], hooks=tables["hook"])
 
@@ -159,12 +148,12 @@ class _Loading:
         yield from self._elsewhere
 
     def _read_section(self, section: str, rows: Mapping[str, object]) -> None:
+        self._is_auth_enabled |= section == "auth" and bool(rows)
         for name, raw in rows.items():
-            if section == "auth":
-                self._is_auth_enabled = True
-            if read := _PARTS.get(section, {}).get(name):
+            if nested := _NESTED.get(section, {}).get(name):
+                field, read = nested
                 with self._in_file.collected():
-                    self._parts[section][name] = read(raw)
+                    self._values[section][field] = read(raw)
             elif row := _BY_KEY.get(f"{section}.{name}"):
                 with self._in_file.collected((section, name)):
                     self._values[section][name] = row.parse(raw)
@@ -197,7 +186,7 @@ class _Loading:
 def _hint(section: str, name: str) -> str:
     """Return a suggestion for an unknown key: one of its section, or the section in which there is such a key."""
     names = [row.name for row in SETTINGS if row.section == section]
-    names += _PARTS.get(section, ())
+    names += _NESTED.get(section, ())
     elsewhere = [row.key for row in SETTINGS if row.name == name]
     within = suggestion(name, names, f"{section}.{{}}".format)
     return within or (f", did you mean {' or '.join(elsewhere)}?" if elsewhere else suggestion(name, _BY_KEY))

@@ -8,7 +8,12 @@ from pathlib import Path
 from OpenSSL import SSL, crypto
 
 _UNEXPECTED = re.compile(r"unexpected keyword argument '([^']*)'")
+_UNKNOWN = re.compile(r"has no attribute '([^']*)'")
 _MISSING = re.compile(r"missing [0-9]+ required .*argument")
+
+
+class UnusableFiles(ValueError):
+    """An endpoint string names files that cannot be used. The text is a phrase for the operator."""
 
 
 def reason_of(error: Exception) -> str:
@@ -23,6 +28,8 @@ def reason_of(error: Exception) -> str:
             return f"unknown argument {unexpected[1]!r}"
         if _MISSING.search(text):
             return "an argument is missing"
+    if isinstance(error, AttributeError) and (unknown := _UNKNOWN.search(text)):
+        return f"unknown value {unknown[1]!r}"
     if text.startswith("invalid literal for int()"):
         return f"{text.rpartition(': ')[2]} is not a number"
     return text or type(error).__name__
@@ -42,15 +49,14 @@ def check_tls_files(named: Mapping[str, str]) -> None:
         raise ValueError(f"{key_file}: the private key must not have a passphrase")
     context = SSL.Context(SSL.TLS_METHOD)
     try:
-        context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, content, b""))
-    except (SSL.Error, crypto.Error, ValueError) as error:
-        raise ValueError(f"{key_file}: contains no private key in PEM") from error
-    try:
-        context.use_certificate(crypto.load_certificate(crypto.FILETYPE_PEM, Path(certificate_file).read_bytes()))
-    except (crypto.Error, ValueError) as error:
-        raise ValueError(f"{certificate_file}: contains no certificate in PEM") from error
+        context.use_privatekey_file(key_file)
     except SSL.Error as error:
-        raise ValueError(f"{certificate_file}: {reason_of(error)}") from error
+        raise ValueError(f"{key_file}: contains no private key in PEM") from error
+    Path(certificate_file).read_bytes()
+    try:
+        context.use_certificate_file(certificate_file)
+    except SSL.Error as error:
+        raise ValueError(f"{certificate_file}: contains no certificate in PEM") from error
     try:
         context.check_privatekey()
     except SSL.Error as error:

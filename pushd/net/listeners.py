@@ -16,7 +16,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import implementer
 
 from pushd.net.direct_send import enable_direct_send
-from pushd.net.endpoint_errors import check_tls_files, reason_of
+from pushd.net.endpoint_errors import UnusableFiles, check_tls_files, reason_of
 
 _PROBES = 3
 _UNSENT = 128 << 10
@@ -135,22 +135,39 @@ def set_dead_peer_timeout(sock: socket.socket, seconds: int) -> Sequence[int]:
 def check_endpoint(text: str, reactor: Any) -> None:
     """Check an endpoint string.
 
+    :raises UnusableFiles: when it is valid, but names files that cannot be used.
     :raises ValueError: with a phrase for the operator, when Twisted could not listen on it.
     """
-    _check_files(text)
     try:
-        kind, plain, named = read_endpoint(text)
+        _check_place(text)
+        _check_files(text)
         try:
             serverFromString(reactor, text)
         except LookupError:
             _check_inherited(text)
-        if kind == "unix" and not named.get("address", plain[0] if plain else ""):
-            raise ValueError("the path must not be empty")
-        port = int(named["port"] if "port" in named else plain[PORT_AT[kind]]) if kind in PORT_AT else 0
+    except (UnusableFiles, _InvalidPort):
+        raise
     except Exception as error:  # each kind of endpoint fails in its own way
         raise ValueError(f"{text!r} is not an endpoint string ({reason_of(error)})") from error
-    if not 0 <= port <= 65535:
-        raise ValueError(f"{text!r} has an invalid port: must be between 0 and 65535")
+
+
+class _InvalidPort(ValueError):
+    """A port is out of range."""
+
+
+def _check_place(text: str) -> None:
+    """Check the port or the path of an endpoint string."""
+    kind, plain, named = read_endpoint(without_proxy_protocol(text)[0])
+    if kind == "unix" and not named.get("address", plain[0] if plain else ""):
+        raise ValueError("the path must not be empty")
+    if kind not in PORT_AT:
+        return
+    at = PORT_AT[kind]
+    port = named.get("port", plain[at] if len(plain) > at else None)
+    if port is None:
+        raise ValueError("the port is missing")
+    if not 0 <= int(port) <= 65535:
+        raise _InvalidPort(f"{text!r} has an invalid port: must be between 0 and 65535")
 
 
 def _check_files(text: str) -> None:
@@ -159,7 +176,7 @@ def _check_files(text: str) -> None:
         if kind == "ssl":
             check_tls_files(named)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{text!r} cannot be used ({reason_of(error)})") from error
+        raise UnusableFiles(f"{text!r} cannot be used ({reason_of(error)})") from error
 
 
 def is_local(text: str) -> bool:

@@ -1,76 +1,82 @@
-"""A repeat with an idempotency key publishes nothing, although the daemon was restarted or has crashed meanwhile."""
-
-import sqlite3
-from contextlib import closing
+"""Idempotency keys survive a restart and a crash, so that a repeat is published once."""
 
 import pytest
 
 from pushd.backends.interface import Duplicate
-from pushd.backends.sqlite.key_rows import KeyRows
-from pushd.backends.sqlite.schema import migrate
-from pushd.core.errors import IdempotencyMismatch, TooManyChannels
+from pushd.core.errors import IdempotencyMismatch
 from pushd.core.idempotency import SECONDS, IdempotencyKey
 from pushd.core.message import Message, draft
-from tests.backends.sqlite_harness import data
 
 KEY = IdempotencyKey("key", b"digest")
 
 
-def publish(harness, *channels, key=KEY):
-    return harness.clock.wait(harness.backend.publish([draft(channel, b"x") for channel in channels], key))
+def publish(harness, *texts, key=KEY):
+    """Publish texts with a key; return the results."""
+    return harness.clock.wait(harness.backend.publish([draft("a", text.encode()) for text in texts], key))
 
 
-@pytest.mark.parametrize("end", ["restart", "crash"])
-@pytest.mark.parametrize("sync", ["full", "normal"])
-def test_repeat_after_a_restart_publishes_nothing(sqlite, sync, end):
-    harness = sqlite(sync=sync)
-    first = publish(harness, "a", "b")
-    again = getattr(harness, end)()
-    try:
-        assert publish(again, "a", "b") == [Duplicate(each.id, 0) for each in first]
-        assert again.delivered == []
-        assert [each.id for each in again.stored()] == [each.id for each in first]
-        (other,) = publish(again, "a", key=IdempotencyKey("other", b"digest"))
-        assert isinstance(other, Message)
-    finally:
-        again.stop()
+def count(harness) -> int:
+    return int(harness.clock.wait(harness.backend.usage()).messages)
 
 
-def test_repeat_with_another_body_is_refused(sqlite):
+@pytest.mark.parametrize("how", ["restart", "crash"])
+def test_repeat_after_a_restart_gets_the_ids_of_the_first(sqlite, how):
     harness = sqlite()
-    publish(harness, "a")
+    first = publish(harness, "one", "two")
+    again = getattr(harness, how)()
+    assert publish(again, "one", "two") == [Duplicate(each.id, 0) for each in first]
+    assert (again.delivered, count(again)) == ([], 2)
+    assert isinstance(again.publish("a"), Message)
+    again.stop()
+
+
+def test_other_body_is_a_mismatch_after_a_restart(sqlite):
+    harness = sqlite()
+    publish(harness, "one")
     harness.restart()
-    assert [type(each) for each in publish(harness, "a", key=KEY._replace(digest=b"other!"))] == [IdempotencyMismatch]
-    assert len(harness.stored()) == 1
-    assert [type(each) for each in publish(harness, "a")] == [Duplicate]
+    for texts, digest in ((["one"], b"another"), (["one", "two"], b"digest")):
+        results = publish(harness, *texts, key=IdempotencyKey("key", digest))
+        assert [type(each) for each in results] == [IdempotencyMismatch] * len(texts)
+    assert count(harness) == 1
 
 
-def test_message_that_was_refused_is_published_by_the_repeat(sqlite):
+def test_key_is_forgotten_after_two_minutes(sqlite):
+    harness = sqlite()
+    publish(harness, "one")
+    harness.restart()
+    harness.clock.advance(SECONDS + 1)
+    assert isinstance(publish(harness, "one")[0], Message)
+
+
+def test_message_that_was_refused_is_published_by_a_repeat(sqlite):
     harness = sqlite(channels=1)
-    first, refused = publish(harness, "a", "b")
-    assert isinstance(refused, TooManyChannels)
-    harness.restart(channels=2)
-    again, published = publish(harness, "a", "b")
-    assert (again, published.channel) == (Duplicate(first.id, 0), "b")
-    assert [type(each) for each in publish(harness, "a", "b")] == [Duplicate, Duplicate]
+    harness.publish("b")
+    harness.delete("b")
+    drafts = [draft("a", b"1"), draft("c", b"2")]
+    results = harness.clock.wait(harness.backend.publish(drafts, KEY))
+    assert [isinstance(each, Message) for each in results] == [True, False]
+    harness.restart(channels=5)
+    first, second = harness.clock.wait(harness.backend.publish(drafts, KEY))
+    assert isinstance(first, Duplicate)
+    assert isinstance(second, Message)
 
 
-def test_key_is_forgotten_in_time(sqlite):
+def test_refused_publish_leaves_no_key(sqlite):
+    harness = sqlite(channels=1)
+    harness.publish("b")
+    assert not isinstance(publish(harness, "one")[0], Message)
+    harness.restart(channels=5)
+    assert isinstance(publish(harness, "one")[0], Message)
+
+
+def test_old_keys_are_deleted(sqlite, monkeypatch):
+    monkeypatch.setattr("pushd.backends.sqlite.key_rows.MAX_KEYS", 30)
+    monkeypatch.setattr("pushd.backends.sqlite.key_rows._TRIM_EVERY", 10)
     harness = sqlite()
-    publish(harness, "a")
-    harness.clock.advance(SECONDS)
-    harness.restart()
-    assert [type(each) for each in publish(harness, "a")] == [Message]
-    assert data(harness.stored()) == [b"x", b"x"]
-
-
-def test_number_of_keys_is_bounded():
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
-        migrate(db, "E", 0.0)
-        rows = KeyRows(db, most=3)
-        for number in range(10):
-            rows.write(IdempotencyKey(str(number), b""), [Duplicate(f"E-{number}", 0)], float(number))
-        for keys in (rows, KeyRows(db)):
-            kept = [number for number in range(10) if keys.find(IdempotencyKey(str(number), b""), 1, 10.0) != [None]]
-            assert 2 <= len(kept) <= 3
-            assert kept[-1] == 9
+    for number in range(100):
+        publish(harness, "x", key=IdempotencyKey(str(number), b""))
+    assert 30 <= harness.sql("SELECT count(*) FROM idempotency_key")[0][0] <= 40
+    harness.clock.advance(SECONDS + 1)
+    for number in range(10):
+        publish(harness, "x", key=IdempotencyKey(f"new {number}", b""))
+    assert harness.sql("SELECT count(*) FROM idempotency_key")[0][0] <= 10

@@ -132,14 +132,13 @@ CREATE UNIQUE INDEX hook_event_of_hook ON hook_event (hook, number);
 """
 
 _KEYS = """
-CREATE TABLE key (
-    text TEXT PRIMARY KEY,
+CREATE TABLE idempotency_key (
+    number INTEGER PRIMARY KEY,
+    text TEXT NOT NULL,
     digest BLOB NOT NULL,
-    ids TEXT NOT NULL,
-    until REAL NOT NULL
-) STRICT, WITHOUT ROWID;
-
-CREATE INDEX key_by_until ON key (until);
+    until REAL NOT NULL,
+    sequences TEXT NOT NULL
+) STRICT;
 """
 
 _STEPS = (_TABLES, _LOSSES_AND_DEADLINES, _RUNS, _SENDERS, _URLS, _REVOCATIONS, _MEMBERS, _HOOKS, _KEYS)

@@ -17,7 +17,7 @@ from pushd.backends.sqlite.channel_record import ChannelRecord, Entry
 from pushd.backends.sqlite.errors import Damaged
 from pushd.backends.sqlite.expiry import ENTRY_COLUMNS, STEP_SIZE, Expiry
 from pushd.backends.sqlite.hook_rows import HookLedger
-from pushd.backends.sqlite.key_rows import KeyRows
+from pushd.backends.sqlite.key_rows import RememberedKeys
 from pushd.backends.sqlite.ledger import Ledger
 from pushd.backends.sqlite.member_rows import read_members, replace_members, write_members
 from pushd.backends.sqlite.revocation_rows import read_revocations, write_revocations
@@ -119,7 +119,7 @@ class Writer:
         self._ledger = self._load()
         self._expiry = Expiry(db, self._ledger)
         self._hooks = HookLedger(db)
-        self._keys = KeyRows(db)
+        self._keys = RememberedKeys(db, self._ledger.epoch)
         self.revocations = read_revocations(db)
         """Those in the file when it was opened."""
         self.members = read_members(db)
@@ -252,16 +252,15 @@ class Writer:
         return self._ledger.delete(request.name) if isinstance(request, DeleteRequest) else None
 
     def _publish(self, request: PublishRequest | PresenceRequest) -> list[PublishResult]:
-        """Publish messages, except those that were published before with the key."""
-        time, now = round_timestamp(request.time), request.now
+        time, now, drafts = round_timestamp(request.time), request.now, request.drafts
         key = request.key if isinstance(request, PublishRequest) else None
         if key is None:
-            return [self._accept(draft, time, now) for draft in request.drafts]
-        found = self._keys.find(key, len(request.drafts), request.time)
-        pairs = zip(request.drafts, found, strict=True)
-        results = [self._accept(draft, time, now) if each is None else each for draft, each in pairs]
-        self._keys.write(key, results, request.time)
-        return results
+            return [self._accept(draft, time, now) for draft in drafts]
+        if (earlier := self._keys.find(key, len(drafts), request.time)) is not None:
+            return [result or self._accept(draft, time, now) for draft, result in zip(drafts, earlier, strict=True)]
+        accepted: list[PublishResult] = [self._accept(draft, time, now) for draft in drafts]
+        self._keys.add(key, accepted, request.time)
+        return accepted
 
     def _accept(self, draft: Draft, time: float, now: float) -> Message | Refusal:
         if not draft.keep:

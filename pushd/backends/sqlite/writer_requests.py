@@ -26,7 +26,7 @@ class PublishEvents(NamedTuple):
 
 class PublishRequest(NamedTuple):
     """Publish messages in their order. Its result is a list: for each draft, the message or the refusal, or the
-    duplicate if it was published before with the same key.
+    duplicate of an earlier run.
     """
 
     drafts: Sequence[Draft]

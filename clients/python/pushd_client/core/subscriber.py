@@ -23,7 +23,7 @@ from .subscription_options import SubscriptionOptions
 from .token_source import TokenSource, authorization
 
 _log = logging.getLogger("pushd_client")
-_ENDED, _TOKEN_REFUSED, _FORBIDDEN, _RESTARTING = 4410, 4401, 4403, 1012
+_ENDED, _TOKEN_REFUSED, _FORBIDDEN, _TOO_MANY, _RESTARTING = 4410, 4401, 4403, 4429, 1012
 """Close codes of the daemon (docs/protocol.md)."""
 _RESTART_SPREAD_SECONDS = 3.0
 """The first ceiling of the delay after a restart, as that of server-sent events."""
@@ -231,10 +231,12 @@ class Subscriber:
         if closed.code == _ENDED or (closed.code is None and self.state is State.OPEN and self.resumption.is_complete):
             await self._disconnect()
             self._finish()
-        elif closed.code in (_TOKEN_REFUSED, _FORBIDDEN):
-            code, _, sentence = closed.reason.partition(": ")
-            status = 401 if closed.code == _TOKEN_REFUSED else 403
-            raise refusal(code if sentence else f"close-{closed.code}", sentence or closed.reason, status)
+        elif closed.code == _TOKEN_REFUSED:
+            raise AuthenticationFailed("close-4401", closed.reason)
+        elif closed.code == _FORBIDDEN:
+            raise NotPermitted("forbidden", closed.reason)
+        elif closed.code == _TOO_MANY:
+            raise TemporarilyRefused("close-4429", closed.reason)
         else:
             if closed.code == _RESTARTING:
                 self._spread = max(self._spread, _RESTART_SPREAD_SECONDS)
