@@ -30,8 +30,12 @@ def publish(args: Namespace) -> int:
         except ConnectionFailed as error:
             if not error.is_sent:
                 raise
-            what = f"line {number} may have been published, later lines were not" if args.lines else "it may be done"
-            raise ConnectionFailed(f"{error}; {what}") from error
+            what = (
+                f"line {number} may have been published, later lines were not"
+                if args.lines
+                else "it may have been published"
+            )
+            raise ConnectionFailed(f"{error}; {what if args.lines else 'it may have been published'}") from error
         for outcome in outcomes:
             if isinstance(outcome, Refused):
                 raise outcome
