@@ -80,8 +80,9 @@ def parse(body: bytes) -> list[ClientMessage | Malformed]:
     """
     text = body.strip()
     try:
+        text.decode("utf-8")  # msgspec validates strings only when it decodes them
         raws: Sequence[Any] = _decode_all(text) if text[:1] == b"[" else [text]
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BadJson(f"envelope must be an array of Bayeux messages: {error}") from None
     if not raws or not text:
         raise BadJson("envelope must have at least one message")

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.auth.authenticator import Authenticator
-from pushd.core.cursor import NOW, parse_since
+from pushd.core.cursor import Now, parse_since
 from pushd.core.errors import BadParameter, Refusal, TokenMissing, TooManySubscriptions
 from pushd.core.message import JSON, Draft, draft
 from pushd.core.open_requests import DEFAULT_SECONDS, AskerLeft
@@ -196,11 +196,9 @@ class Operations:
         return reply
 
     async def _new_session(self, message: ClientMessage, peer: Peer) -> Session:
-        token = message.of_pushd("token") or (message.extension("authentication") or {}).get("token")
+        token = _token_of(message)
         identity, grant = peer.identity, peer.grant
         if token is not None and self._authenticator.is_enabled:
-            if not isinstance(token, str):
-                raise BadParameter("token must be a string")
             identity = await self._authenticator.authenticate(token)
             check_same_subject(peer, identity)
             grant = await self._hub.callbacks.connect(peer, identity, identity.grant)
@@ -236,6 +234,8 @@ class Operations:
             advice = replies.advice_of(self._sessions.settings, self._sessions.seconds_of(session))
             return replies.reply_to(message, clientId=session.id, advice=advice | {"interval": interval})
         timeout = (message.advice or {}).get("timeout")
+        if not session.has_connected:
+            seconds = 0  # as by CometD: clients wait for it before they subscribe
         if seconds is None:
             seconds = self._sessions.settings.timeout
             if isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout >= 0:
@@ -253,9 +253,10 @@ class Operations:
                 self._sessions.end(session)
         else:
             reply = replies.reply_to(message, clientId=session.id)
-            if message.advice is not None:
+            if message.advice is not None or not session.has_connected:
                 settings = self._sessions.settings
                 reply["advice"] = replies.advice_of(settings, self._sessions.seconds_of(session))
+            session.has_connected = True
             if session.has_ack:
                 replies.add_extension(reply, "ack", session.progress.batch)
         self._store.save_soon(session)
@@ -280,7 +281,7 @@ class Operations:
         if since_text is not None and not isinstance(since_text, str):
             raise BadParameter("since must be a string")
         since = parse_since(since_text or "")
-        fresh = [topic for topic in topics if topic not in progress.topics or since != NOW]
+        fresh = [topic for topic in topics if topic not in progress.topics or not isinstance(since, Now)]
         if len(progress.topics) + len(fresh) > self._max_topics():
             raise TooManySubscriptions(f"a session must not subscribe to more than {self._max_topics()} topics")
         if fresh:
@@ -289,6 +290,7 @@ class Operations:
             start = (await self._hub.start_position(peer, fresh, since)).cursor
             for topic in fresh:
                 progress.add(topic, start)
+            self._sessions.renew(session)
             await self._store.save(session)
             if session.held is not None:
                 session.held.restart()
@@ -336,6 +338,20 @@ class Operations:
             session.respond(encode_reply(replies.refused(message, failure.value, message.channel)))
         elif not isinstance(failure.value, AskerLeft):
             failure.raiseException()
+
+
+def _token_of(message: ClientMessage) -> str | None:
+    """Return the token of a handshake, in `ext.pushd.token` or `ext.authentication.token`; None if it has none.
+
+    :raises BadParameter: when it is no string.
+    """
+    authentication = message.extension("authentication")
+    token = message.of_pushd("token")
+    if token is None and isinstance(authentication, dict):
+        token = authentication.get("token")
+    if not isinstance(token, str | None):
+        raise BadParameter("token must be a string")
+    return token
 
 
 def _draft(message: ClientMessage, data: bytes) -> Draft:

@@ -38,7 +38,19 @@ class Held(Protocol):
 class Session:
     """A client. It has no connection of its own: every request or frame names it."""
 
-    __slots__ = ("_on_expired", "due", "has_ack", "held", "id", "member", "peer", "progress", "responses", "stream")
+    __slots__ = (
+        "_on_expired",
+        "due",
+        "has_ack",
+        "has_connected",
+        "held",
+        "id",
+        "member",
+        "peer",
+        "progress",
+        "responses",
+        "stream",
+    )
 
     def __init__(self, id: str, peer: Peer, on_expired: Callable[["Session"], None]) -> None:
         self.id = id
@@ -47,6 +59,8 @@ class Session:
         """Who it is, and what it may do."""
         self.has_ack = False
         """Whether it acknowledges what it has received."""
+        self.has_connected = False
+        """Whether a connect was answered."""
         self.member: AsMember | None = None
         """As whom it enters the channels of its subscriptions."""
         self.progress = Progress()
@@ -142,6 +156,12 @@ class Sessions:
             session.held = None
             if session.id in self._by_id:
                 self._timers.start(session, self.seconds_of(session))
+
+    def renew(self, session: Session) -> None:
+        """Let a session without a held connect last as long as its topics say, from now on."""
+        if session.held is None:
+            self._timers.cancel(session)
+            self._timers.start(session, self.seconds_of(session))
 
     def end(self, session: Session) -> None:
         """End a session; one that has ended is ignored."""
