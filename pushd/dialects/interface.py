@@ -5,12 +5,13 @@ keeps. `pushd/service/dialects.py` builds those that are enabled, adds their rou
 transports on shutdown, and passes on each reload.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
 
+from pushd.core.peer import Peer
 from pushd.http.resource import HttpContext
 from pushd.hub.hub import Hub
 from pushd.net.keepalive import Wheel
@@ -27,6 +28,9 @@ class DialectContext(NamedTuple):
     """The keepalive of streams."""
     ping: Wheel
     """The keepalive of WebSockets."""
+    renew: Callable[[Peer], None]
+    """Sets the grant of a peer by its identity, whose credential was verified earlier or at another node; raises a refusal
+    when it is not accepted any more."""
 
 
 class Dialect(Protocol):

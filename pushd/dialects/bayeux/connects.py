@@ -24,6 +24,9 @@ from pushd.transports.live_connections import LiveConnections
 ANSWER: Final = QueueLimits(1000, 1 << 20)
 """The limits of the messages of one answer; the rest is sent with the next."""
 
+_READ_SECONDS: Final = 5.0
+"""How long a connect that is not to wait waits for the history."""
+
 
 class Outcome(NamedTuple):
     """How a connect is answered."""
@@ -40,7 +43,17 @@ class HeldConnect:
     :param answer: called once, with the outcome; not if the client has disconnected.
     """
 
-    __slots__ = ("_answer", "_connects", "_is_polling", "due", "is_done", "session", "subscriber", "transport_name")
+    __slots__ = (
+        "_answer",
+        "_connects",
+        "_is_hurried",
+        "_is_polling",
+        "due",
+        "is_done",
+        "session",
+        "subscriber",
+        "transport_name",
+    )
 
     def __init__(
         self, connects: "Connects", session: Session, transport_name: str, answer: Callable[[Outcome], None]
@@ -52,17 +65,18 @@ class HeldConnect:
         """The poll, while there is one."""
         self._connects = connects
         self._answer = answer
-        self._is_polling = False
+        self._is_polling = self._is_hurried = False
         self.is_done = False
         """Whether it was answered, or its client has disconnected."""
 
     # From the session
 
     def begin(self, seconds: float) -> None:
-        """Wait for at most `seconds`."""
+        """Wait for at most `seconds`; with 0, only until the history is read."""
         self._connects.sessions.hold(self.session, self)
-        self._connects.timers.start(self, seconds)
-        if self.session.responses:
+        self._is_hurried = seconds == 0
+        self._connects.timers.start(self, seconds or _READ_SECONDS)
+        if self.session.responses or (self._is_hurried and not self.session.progress.topics):
             self.release()
         else:
             self.restart()
@@ -150,6 +164,8 @@ class HeldConnect:
                 return
             poll.position = str(opening.cursor)
             await connects.hub.replay_and_go_live(poll, opening)
+            if self._is_hurried and self.subscriber is poll:
+                self.release()
         except Refusal as refusal:
             if self.subscriber is poll and not self.is_done:
                 self._is_polling = False

@@ -14,7 +14,7 @@ from pushd.dialects.bayeux.requests import BayeuxResource
 from pushd.dialects.bayeux.session import Session, Sessions
 from pushd.dialects.bayeux.settings import BayeuxSettings
 from pushd.dialects.bayeux.sockets import Sockets
-from pushd.dialects.bayeux.store import NoStore
+from pushd.dialects.bayeux.store import NoStore, SessionStore, SharedStore
 from pushd.dialects.interface import DialectContext
 from pushd.transports.interface import Transport
 
@@ -30,8 +30,12 @@ class Bayeux:
         self._hub = hub
         self.sessions = Sessions(clock, settings, self._on_ended)
         connects = Connects(hub, clock, http.counters, self.sessions)
+        records = hub.records
+        self._store: SessionStore = (
+            NoStore() if records is None else SharedStore(hub, records, self.sessions, context.renew)
+        )
         operations = Operations(
-            hub, http.authenticator, self.sessions, connects, NoStore(), lambda: http.limits.topics, time.time
+            hub, http.authenticator, self.sessions, connects, self._store, lambda: http.limits.topics, time.time
         )
         self._sockets = Sockets(http, operations, clock)
         streams = EventStreams(http, operations, connects, clock, context.stream)
@@ -47,11 +51,13 @@ class Bayeux:
 
     def stop(self) -> None:
         """End all sessions of this node, and with them their timers."""
+        self._store.stop()
         for session in self.sessions:
             self.sessions.end(session)
 
     def _on_ended(self, session: Session) -> None:
         self._hub.requests.forget(session)
+        self._store.forget(session)
 
     async def _renew(self, renew: Callable[[Peer], None]) -> None:
         """Renew the grants of the sessions, after a reload; those that are not accepted any more end."""

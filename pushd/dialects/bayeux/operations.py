@@ -135,7 +135,8 @@ class Operations:
                 return await self._handshake(message, peer)
             if channel.startswith(META) and channel not in self._by_channel:
                 return replies.failure(message, f"404:{channel}:unknown_meta_channel")
-            session = await self.find(message.client, peer)
+            owns = channel.startswith((META, SERVICE))
+            session = await self.find(message.client, peer, owns=owns)
             if session is None:
                 return replies.no_session(message)
             return await self._by_channel.get(channel, self._publish)(message, session)
@@ -145,12 +146,13 @@ class Operations:
 
     # Sessions
 
-    async def find(self, id: str, peer: Peer) -> Session | None:
+    async def find(self, id: str, peer: Peer, *, owns: bool = True) -> Session | None:
         """Return a session, as its client asks for it; None if there is none.
 
+        :param owns: whether this node answers for it from now on; see `SessionStore.find`.
         :raises Refusal: when its credential, or that of the peer, is not accepted for it.
         """
-        session = self._sessions.find(id) or await self._store.load(id, peer, self._sessions)
+        session = await self._store.find(id, peer, self._sessions, owns=owns)
         if session is None:
             return None
         if peer.identity is not None:

@@ -5,6 +5,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from tests.dialects.bayeux.client import Bayeux, data
+from tests.transports.client import Received
 from tests.transports.daemon import MovableReactor, turns, until
 from tests.transports.websocket_client import JsonWebSocket
 
@@ -239,6 +240,7 @@ async def test_reply_to_a_request_has_its_channel_and_id(daemon):
     reply = await client.publish("/service/add", {"n": 1})
     assert reply["successful"]
     asked = await other.next()
+    assert isinstance(asked, Received)
     answer = await daemon.request("POST", f"/pub/{asked.reply_to}", b'{"n":2}', {"Content-Type": "application/json"})
     assert answer.status in (201, 202), answer
     assert (await client.connect(WAIT))[1:] == [{"channel": "/service/add", "data": {"n": 2}, "id": reply["id"]}]
@@ -292,7 +294,7 @@ async def test_many_messages_in_one_envelope_are_published_in_order(daemon):
     client = await subscribed(daemon, "/a")
     replies = await client.post(*[client.message("/a", data=n) for n in range(200)])
     assert all(reply["successful"] and "data" not in reply for reply in replies)
-    received = []
+    received: list[object] = []
     while len(received) < 200:
         received += data(await client.connect(WAIT))
     assert received == list(range(200))
