@@ -29,8 +29,7 @@ class DialectContext(NamedTuple):
     ping: Wheel
     """The keepalive of WebSockets."""
     renew: Callable[[Peer], None]
-    """Sets the grant of a peer by its identity, whose credential was verified earlier or at another node; raises a refusal
-    when it is not accepted any more."""
+    """Sets the grant of a peer whose credential was verified earlier; raises a refusal when it is not accepted now."""
 
 
 class Dialect(Protocol):

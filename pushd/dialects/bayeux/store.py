@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from pushd.backends.records import OwnedRecord, Records
 from pushd.core.cursor import NOW
-from pushd.core.errors import Refusal, Unavailable
+from pushd.core.errors import Refusal, Stopping, Unavailable
 from pushd.core.grant import FULL, Grant, Quota
 from pushd.core.identity import Identity
 from pushd.core.message import TEXT, Draft
@@ -97,8 +97,7 @@ class SharedStore:
         self._records = records
         self._sessions = sessions
         self._renew = renew
-        peer = Peer("bayeux-node", "local", FULL)
-        self._listener = Subscriber(self, RawLines(), QueueLimits(1000, 1 << 20), Policy.DROP, peer)
+        self._listener = self._new_listener()
         self._is_listening = False
         self._by_key: dict[str, Session] = {}
         """The sessions of this node. Between nodes the id of a client is never sent: who has it acts for the client."""
@@ -169,9 +168,11 @@ class SharedStore:
         """Do nothing: nobody ends the channel of a node."""
 
     def close(self, why: Refusal) -> None:
-        """Called when the subscription was closed: subscribe anew when it is needed next."""
-        self._is_listening = False
+        """Called when the subscription is closed, as a reload does with one without a credential: subscribe anew."""
         self._hub.remove(self._listener, why)
+        self._listener, self._is_listening = self._new_listener(), False
+        if not isinstance(why, Stopping):
+            run_eagerly(self._listen(), self._on_error)
 
     def abort(self) -> None:
         """Called when `close` has failed."""
@@ -189,11 +190,14 @@ class SharedStore:
             opening = await self._hub.subscribe(self._listener, [_NODES + self._hub.node], NOW)
             await self._hub.replay_and_go_live(self._listener, opening)
         except BaseException:
-            self._is_listening = False
-            self._hub.remove(self._listener)
-            peer = Peer("bayeux-node", "local", FULL)
-            self._listener = Subscriber(self, RawLines(), QueueLimits(1000, 1 << 20), Policy.DROP, peer)
+            if not self._listener.is_closed:
+                self._hub.remove(self._listener)
+            self._listener, self._is_listening = self._new_listener(), False
             raise
+
+    def _new_listener(self) -> Subscriber:
+        peer = Peer("bayeux-node", "local", FULL)
+        return Subscriber(self, RawLines(), QueueLimits(1000, 1 << 20), Policy.DROP, peer)
 
     def _release(self, session: Session) -> None:
         if session.held is not None:

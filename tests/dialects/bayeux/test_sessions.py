@@ -300,3 +300,23 @@ async def test_many_messages_in_one_envelope_are_published_in_order(daemon):
     assert received == list(range(200))
     history = (await daemon.request("GET", "/history/a")).json
     assert [message["data"] for message in history] == received
+
+
+@pytest_twisted.ensureDeferred
+async def test_lazy_messages_wait_for_others(start_daemon, tmp_path):
+    file = tmp_path / "pushd.toml"
+    file.write_text('[dialects.bayeux]\nlazy = ["lazy/*"]\nlazy_time = 3\n')
+    reactor = MovableReactor()
+    daemon = await start_daemon(SETTINGS, reactor, file)
+    client = await subscribed(daemon, "/a", "/lazy/*")
+    for others in (["now"], []):
+        _, answer = client.start(client.connect_message(20_000))
+        await until(lambda: daemon.subscribers("a"), "the connect is held")
+        await daemon.publish("lazy/x", "1")
+        await daemon.publish("lazy/x", "2")
+        await turns()
+        assert not answer.called
+        for text in others:
+            await daemon.publish("a", text)
+        await reactor.pass_time(0 if others else 4)
+        assert data((await answer).json) == ["1", "2", *others]
