@@ -59,6 +59,9 @@ def test_message_that_was_refused_is_published_by_a_repeat(sqlite):
     first, second = harness.clock.wait(harness.backend.publish(drafts, KEY))
     assert isinstance(first, Duplicate)
     assert isinstance(second, Message)
+    harness.restart(channels=5)
+    third = harness.clock.wait(harness.backend.publish(drafts, KEY))
+    assert third == [first, Duplicate(second.id, 0)]
 
 
 def test_refused_publish_leaves_no_key(sqlite):

@@ -62,7 +62,7 @@ class RememberedKeys:
 
         :param time: unix seconds.
         """
-        sequences = [result.seq if isinstance(result, Message) else 0 for result in results]
+        sequences = [_sequence(result) for result in results]
         if not any(sequences):
             return
         self._db.execute(
@@ -85,3 +85,10 @@ class RememberedKeys:
         )
         if self._earlier and all(publish.until <= time for publish in self._earlier.values()):
             self._earlier.clear()
+
+
+def _sequence(result: object) -> int:
+    """Return the sequence of a message that is stored, now or before; 0 for one that was refused."""
+    if isinstance(result, Message):
+        return result.seq
+    return int(result.id.rpartition("-")[2]) if isinstance(result, Duplicate) else 0

@@ -256,9 +256,11 @@ class Writer:
         key = request.key if isinstance(request, PublishRequest) else None
         if key is None:
             return [self._accept(draft, time, now) for draft in drafts]
-        if (earlier := self._keys.find(key, len(drafts), request.time)) is not None:
-            return [result or self._accept(draft, time, now) for draft, result in zip(drafts, earlier, strict=True)]
-        accepted: list[PublishResult] = [self._accept(draft, time, now) for draft in drafts]
+        earlier = self._keys.find(key, len(drafts), request.time)
+        if earlier is not None and all(earlier):
+            return [result for result in earlier if result]
+        earlier = earlier or [None] * len(drafts)
+        accepted = [result or self._accept(draft, time, now) for draft, result in zip(drafts, earlier, strict=True)]
         self._keys.add(key, accepted, request.time)
         return accepted
 

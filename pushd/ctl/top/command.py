@@ -4,9 +4,9 @@ import sys
 import time
 from argparse import Namespace
 
+from pushd.client import PushdError
 from pushd.ctl.api_client import api_of
-from pushd.ctl.errors import CtlError
-from pushd.ctl.output import warn
+from pushd.ctl.terminal import warn
 from pushd.ctl.top.sample import Sampler
 from pushd.ctl.top.table import format_table
 
@@ -31,7 +31,7 @@ def print_tables(sampler: Sampler, interval: float, is_once: bool) -> int:
         time.sleep(interval)
         try:
             after = sampler.read()
-        except CtlError as error:
+        except PushdError as error:
             if is_once:
                 raise
             warn(str(error))

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from pushd.client import Refused
 from pushd.ctl.api_client import ApiClient, quote_path
-from pushd.ctl.errors import RequestRefused
 from pushd.ctl.inspection import list_connections
 
 _MAX_NAMES = 1000
@@ -67,8 +67,8 @@ class Sampler:
     def read(self) -> Sample:
         """Return a sample.
 
-        :raises RequestRefused: when the list of channels or connections is refused.
-        :raises Unreachable: when the daemon does not answer.
+        :raises Refused: when the list of channels or connections is refused.
+        :raises ConnectionFailed: when the daemon does not answer.
         """
         page = self._api.request_json("GET", "/channels", {"prefix": self._prefix or None, "limit": _MAX_NAMES})
         found = {each["id"]: _connection(each) for each in list_connections(self._api)}
@@ -80,14 +80,14 @@ class Sampler:
     def _state(self, channel: str) -> ChannelState | None:
         try:
             fields = self._api.request_json("GET", f"/pub/{quote_path(channel)}")
-        except RequestRefused:  # it may not be read, or is gone
+        except Refused:  # it may not be read, or is gone
             return None
         return ChannelState(fields["messages"], fields["last"], fields["subscribers"])
 
     def _totals(self) -> Mapping[str, float]:
         try:
             text = self._api.request_text("GET", "/metrics")
-        except RequestRefused:
+        except Refused:
             return {}
         totals: Counter[str] = Counter()
         for name, value in _METRIC.findall(text):

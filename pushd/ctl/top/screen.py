@@ -7,8 +7,9 @@ import time
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from pushd.client import PushdError
 from pushd.ctl.errors import CtlError
-from pushd.ctl.output import escape_controls
+from pushd.ctl.terminal import escape_controls
 from pushd.ctl.top.sample import Sample, Sampler
 from pushd.ctl.top.table import format_table
 
@@ -24,7 +25,7 @@ def show_live(sampler: Sampler, interval: float) -> int:
     """Show the table until q or Ctrl-C is pressed; return the exit status.
 
     :param interval: seconds between two samples.
-    :raises CtlError: when the terminal is of an unknown kind, or the first sample fails.
+    :raises CtlError: when the terminal is of an unknown kind.
     """
     first = sampler.read()
     locale.setlocale(locale.LC_CTYPE, "")
@@ -66,7 +67,7 @@ class _Live:
     def _read(self) -> None:
         try:
             self._before, self._after, self._failure = self._after, self._sampler.read(), ""
-        except CtlError as error:
+        except PushdError as error:
             self._failure = escape_controls(str(error))
 
     def _draw(self, screen: "Window") -> None:

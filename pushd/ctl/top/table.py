@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from pushd.ctl.output import escape_controls
+from pushd.ctl.terminal import escape_controls
 from pushd.ctl.top.sample import ChannelState, ConnectionState, Sample
 
 _UNITS = ("B", "KiB", "MiB", "GiB")

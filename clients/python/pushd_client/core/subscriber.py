@@ -5,6 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 from ..errors import AuthenticationFailed, ConnectionFailed, NotPermitted, PushdError, Refused, TemporarilyRefused
 from ..messages import Item
@@ -191,7 +192,7 @@ class Subscriber:
             case Begin():
                 self._begin(received)
             case Expiring():
-                await self._renew_in_place()
+                await self._renew_in_place(received)
             case Expired():
                 raise refusal(received.code, "the token is not valid any more")
             case CommandReply():
@@ -264,7 +265,7 @@ class Subscriber:
             raise refused
         self._is_renewed = True
 
-    async def _renew_in_place(self) -> None:
+    async def _renew_in_place(self, expiring: Expiring) -> None:
         """Replace the token of the open connection before it expires."""
         assert self._connection is not None
         try:
@@ -273,6 +274,8 @@ class Subscriber:
             _log.warning("%s: the token expires, and another one cannot be had yet: %s", self._address, error)
             return
         if token is None:
+            until = datetime.fromtimestamp(expiring.at, timezone.utc)
+            _log.warning("%s: the token expires at %s UTC, and there is no other", self._address, f"{until:%H:%M:%S}")
             return
         self._token = token
         if self._parser is None:
