@@ -9,8 +9,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.auth.authenticator import Authenticator
-from pushd.core.cursor import Now, parse_since
-from pushd.core.errors import BadParameter, Refusal, TokenMissing, TooManySubscriptions
+from pushd.core.cursor import Latest, MessageId, Now, parse_since
+from pushd.core.errors import BadParameter, BadSince, Refusal, TokenMissing, TooManySubscriptions
 from pushd.core.message import JSON, Draft, draft
 from pushd.core.open_requests import DEFAULT_SECONDS, AskerLeft
 from pushd.core.peer import Peer
@@ -283,6 +283,8 @@ class Operations:
         if since_text is not None and not isinstance(since_text, str):
             raise BadParameter("since must be a string")
         since = parse_since(since_text or "")
+        if isinstance(since, Latest):
+            raise BadSince("since=latest is not supported: a Bayeux session begins at one cursor")
         fresh = [topic for topic in topics if topic not in progress.topics or not isinstance(since, Now)]
         if len(progress.topics) + len(fresh) > self._max_topics():
             raise TooManySubscriptions(f"a session must not subscribe to more than {self._max_topics()} topics")
@@ -290,8 +292,10 @@ class Operations:
             # What was missed between two connects is read from the history.
             await self._hub.callbacks.check_read(peer, fresh, "subscribe", "history")
             start = (await self._hub.start_position(peer, fresh, since)).cursor
+            if isinstance(since, MessageId):
+                start = since  # what is missing after it is reported with the first connect
             for topic in fresh:
-                progress.add(topic, start)
+                progress.add(topic, start, is_resumed=not isinstance(since, Now))
             self._sessions.renew(session)
             await self._store.save(session)
             if session.held is not None:
