@@ -31,6 +31,8 @@ _CONNECT: Final = "/meta/connect"
 _DISCONNECT: Final = "/meta/disconnect"
 _SUBSCRIBE: Final = "/meta/subscribe"
 _UNSUBSCRIBE: Final = "/meta/unsubscribe"
+_MOST_ACK: Final = 2**53 - 1
+"""The greatest whole number that every client can send."""
 _MOST_MILLISECONDS: Final = 300_000
 
 
@@ -229,7 +231,7 @@ class Operations:
         if session is None:
             return replies.no_session(message)
         ack = message.extension("ack")
-        if session.has_ack and isinstance(ack, int) and not isinstance(ack, bool):
+        if session.has_ack and isinstance(ack, int) and not isinstance(ack, bool) and 0 <= ack <= _MOST_ACK:
             session.progress.acknowledge(ack)
         if session.stream is not None and not session.has_ack:
             interval = round(self._sessions.settings.timeout * 1000)
