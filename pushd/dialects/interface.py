@@ -28,6 +28,8 @@ class DialectContext(NamedTuple):
     """The keepalive of streams."""
     ping: Wheel
     """The keepalive of WebSockets."""
+    data_dir: str
+    """The directory of the history on disk, if that survives a restart; else empty."""
     renew: Callable[[Peer], None]
     """Sets the grant of a peer whose credential was verified earlier; raises a refusal when it is not accepted now."""
 

@@ -13,7 +13,7 @@ import msgspec
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pushd.backends.records import OwnedRecord, Records
+from pushd.backends.records import Records
 from pushd.core.cursor import NOW
 from pushd.core.errors import Refusal, Stopping, Unavailable
 from pushd.core.grant import FULL, Grant, Quota
@@ -105,10 +105,14 @@ class SharedStore:
     async def find(self, id: str, peer: Peer, sessions: Sessions, *, owns: bool) -> Session | None:
         """See `SessionStore`."""
         await self._listen()
-        local, key = sessions.find(id), _key(id)
+        local, key = sessions.find(id), key_of(id)
         if not owns:
             record = None if local is not None else await self._records.read(key)
-            return local if record is None else await self._restore(id, record, peer)
+            return (
+                local
+                if record is None
+                else await restore(self._hub, self._renew, self._sessions, id, record.data, peer)
+            )
         try:
             record = await self._records.take(key, self._seconds(local))
         except Unavailable:
@@ -124,16 +128,18 @@ class SharedStore:
         if record.owner != self._hub.node:
             draft = Draft(_NODES + record.owner, key.encode(), TEXT, "text", keep=False, names_keep=True)
             await self._hub.publish(DAEMON, draft)
-        session = self._by_key[key] = sessions.add(await self._restore(id, record, peer))
+        session = self._by_key[key] = sessions.add(
+            await restore(self._hub, self._renew, self._sessions, id, record.data, peer)
+        )
         return session
 
     async def save(self, session: Session) -> None:
         """See `SessionStore`."""
         await self._listen()
-        key = _key(session.id)
+        key = key_of(session.id)
         if self._sessions.find(session.id) is session:
             self._by_key[key] = session
-        await self._records.save(key, _dump(session), self._seconds(session))
+        await self._records.save(key, dump(session), self._seconds(session))
 
     def save_soon(self, session: Session) -> None:
         """Keep how far a client has read that does not acknowledge; others say it themselves."""
@@ -142,11 +148,11 @@ class SharedStore:
 
     async def delete(self, session: Session) -> None:
         """See `SessionStore`."""
-        await self._records.delete(_key(session.id))
+        await self._records.delete(key_of(session.id))
 
     def forget(self, session: Session) -> None:
         """See `SessionStore`."""
-        key = _key(session.id)
+        key = key_of(session.id)
         if self._by_key.get(key) is session:
             del self._by_key[key]
 
@@ -211,32 +217,40 @@ class SharedStore:
             max(lasts, settings.persistent_interval if settings.persistent else 0) + settings.timeout + _SPARE_SECONDS
         )
 
-    async def _restore(self, id: str, record: OwnedRecord, peer: Peer) -> Session:
-        """Return the session of a record.
-
-        :raises Refusal: when its credential is not accepted any more.
-        """
-        state = msgspec.json.decode(record.data)
-        own = Peer("bayeux", peer.address, FULL, _load_identity(state["identity"]), peer.network)
-        own.forwarded = peer.forwarded
-        self._renew(own)
-        own.grant = await self._hub.callbacks.connect(own, own.identity, own.grant)
-        session = Session(id, own, self._sessions.end)
-        session.has_ack, session.has_connected = state["ack"], state["connected"]
-        session.member = None if state["member"] is None else AsMember(*state["member"])
-        session.progress = Progress.load(state["progress"])
-        return session
+    async def _restore(self, id: str, data: bytes, peer: Peer) -> Session:
+        return await restore(self._hub, self._renew, self._sessions, id, data, peer)
 
     def _on_error(self, failure: Failure) -> None:
         if not isinstance(failure.value, Refusal):
             self.log.failure("Keeping a Bayeux session failed", failure)
 
 
-def _key(id: str) -> str:
+async def restore(
+    hub: Hub, renew: Callable[[Peer], None], sessions: Sessions, id: str, data: bytes, peer: Peer
+) -> Session:
+    """Return the session that `dump` has described, for a peer that asks for it.
+
+    :raises Refusal: when its credential is not accepted any more.
+    """
+    state = msgspec.json.decode(data)
+    own = Peer("bayeux", peer.address, FULL, _load_identity(state["identity"]), peer.network)
+    own.forwarded = peer.forwarded
+    renew(own)
+    own.grant = await hub.callbacks.connect(own, own.identity, own.grant)
+    session = Session(id, own, sessions.end)
+    session.has_ack, session.has_connected = state["ack"], state["connected"]
+    session.member = None if state["member"] is None else AsMember(*state["member"])
+    session.progress = Progress.load(state["progress"])
+    return session
+
+
+def key_of(id: str) -> str:
+    """Return the key of a session, which does not tell the id of its client."""
     return sha256(id.encode()).hexdigest()
 
 
-def _dump(session: Session) -> bytes:
+def dump(session: Session) -> bytes:
+    """Return the state of a session as JSON, without a credential."""
     member, identity = session.member, session.peer.identity
     state = {
         "identity": None if identity is None else _dump_identity(identity),
