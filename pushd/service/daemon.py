@@ -266,7 +266,16 @@ class Daemon(MultiService):
         )
 
     def _dialect_context(self) -> DialectContext:
-        return DialectContext(self._context, self.hub, self._reactor, self._keepalive.stream, self._keepalive.ping)
+        keepalive, renew = self._keepalive, self._authentication.renew
+        return DialectContext(
+            self._context,
+            self.hub,
+            self._reactor,
+            keepalive.stream,
+            keepalive.ping,
+            self._config.backend.data_dir,
+            renew,
+        )
 
     def _make_root(self) -> Root:
         spread = self._config.stop.spread

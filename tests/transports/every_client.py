@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.transports.bayeux_client import BayeuxPoll
 from tests.transports.client import Client
 from tests.transports.line_client import JsonLines, RawLines, TextLines
 from tests.transports.long_poll_client import LongPoll
@@ -24,6 +25,8 @@ CLIENTS: tuple[type[Client], ...] = (
 )
 ALL_CLIENTS = (*CLIENTS, LongPoll)
 """The clients that stay connected, and one that polls."""
+RESUMING = (*ALL_CLIENTS, BayeuxPoll)
+"""These, and a session of Bayeux."""
 STREAMS = tuple(client_class for client_class in CLIENTS if issubclass(client_class, StreamClient))
 """The clients of HTTP streams."""
 REPORTING = tuple(client_class for client_class in CLIENTS if client_class.reports_gaps)

@@ -1,2 +1,2 @@
-/* pushd client: https://en.wikipedia.org/wiki/MIT_License */
-var i=async(e,t,r)=>t();export{i as share};
+/* pushd-client, MIT */
+var a=async a=>a;export{a as share};

@@ -1,0 +1,54 @@
+"""The client in Node.js behind a proxy that cuts each connection one byte later than the previous one."""
+
+import json
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.browser.daemon import Daemon
+from tests.clients.js.cutting_proxy import CuttingProxy
+from tests.programs import find_client_node
+
+pytestmark = pytest.mark.system
+
+FOLLOW = Path(__file__).parent / "follow.mjs"
+TRANSPORTS = ("websocket", "sse", "longpoll")
+MESSAGES = 400
+
+
+def publish_numbers(daemon: Daemon, channel: str, count: int) -> str:
+    """Publish numbers to a channel; return the cursor before them."""
+    cursor = str(json.loads(daemon.request("GET", f"/cursor/{channel}")[1])["cursor"])
+    lines = "\n".join(json.dumps({"channel": channel, "data": number}) for number in range(count))
+    status, _ = daemon.request("POST", "/pub", lines.encode(), {"Content-Type": "application/x-ndjson"})
+    assert status == 200
+    return cursor
+
+
+def follow(daemon: Daemon, transport: str, budgets: Iterable[int], count: int) -> int:
+    """Follow a channel with cuts; return the number of cuts."""
+    node, _ = find_client_node()
+    channel = f"cuts/{transport}/{count}"
+    since = publish_numbers(daemon, channel, count)
+    with CuttingProxy(daemon.port, budgets) as proxy:
+        task = {"url": proxy.url, "channel": channel, "since": since, "count": count}
+        task["options"] = {"transports": [transport]}
+        done = subprocess.run(
+            [node, FOLLOW], input=json.dumps(task), capture_output=True, text=True, timeout=300, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"received": list(range(count)), "gaps": []}
+    return proxy.cuts
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_cuts_lose_and_double_nothing(daemon: Daemon, transport: str) -> None:
+    assert follow(daemon, transport, range(1, 1500, 13), MESSAGES) > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_cuts_at_every_byte_lose_and_double_nothing(daemon: Daemon, transport: str) -> None:
+    assert follow(daemon, transport, range(1, 1500), 2 * MESSAGES) > 1000
