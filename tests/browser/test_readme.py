@@ -1,6 +1,7 @@
 """The page and the program of README.md: what the program publishes appears in the page, and the picture is made."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,7 +59,7 @@ def run(*arguments: str) -> str:
 def test_page_shows_what_the_program_publishes(origin: str, open_daemon: Daemon, page: Page, tmp_path: Path) -> None:
     (html,) = blocks("README.md", "html")
     (program,) = blocks("README.md", "python")
-    assert (len(html.text.splitlines()), len(program.text.splitlines())) == (5, 3)
+    assert [len(re.findall(r"^.+$", block.text, re.MULTILINE)) for block in (html, program)] == [5, 3]
     own = f"localhost:{open_daemon.port}"
     (tmp_path / "index.html").write_text(html.text.replace("localhost:8080", own), encoding="utf-8")
     with page.expect_websocket() as socket:
