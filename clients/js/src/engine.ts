@@ -105,7 +105,7 @@ export class Engine {
     readonly _http: Http,
     readonly _options: EngineOptions,
     /** Called with the events of the connection. */
-    readonly _emit: (type: string, detail: Wire) => void,
+    public _emit: (type: string, detail: Wire) => void,
   ) {
     this._names = _options.transports ?? ["websocket", "sse", "longpoll"];
     const [name, until] = stored("localStorage", this._key)?.split(" ") ?? [];
@@ -142,12 +142,17 @@ export class Engine {
     this._wake?.();
   }
 
-  /** Close for good. */
-  _close(): void {
-    this._set("closed");
+  /** Give up all subscriptions and the connection, without closing them. */
+  _release(): void {
     this._sinks.clear();
     this._entries.clear();
     this._link?._close();
+  }
+
+  /** Close for good. */
+  _close(): void {
+    this._set("closed");
+    this._release();
     this._wake?.();
   }
 
@@ -296,7 +301,7 @@ export class Engine {
     try {
       const token = await this._http._getToken();
       fault = await TRANSPORTS[this._transport](this, token);
-      if (fault.auth) this._http._forget(token);
+      if (fault.auth) this._http._forget(this._http._token);
     } catch (error) {
       fault = { error };
       if (error instanceof PushdError) {
