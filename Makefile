@@ -4,8 +4,8 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
 SOURCES := setup.py pyproject.toml
 CLIENT := clients/python
-# Tests often wait, for a timeout or for another program: three processes for two cores.
-WORKERS := $(shell n=$$(nproc); echo $$((n < 6 ? n + n / 2 : 8)))
+# Tests often wait, for a timeout or for another program: two processes for a core.
+WORKERS := $(shell n=$$(nproc); echo $$((n < 5 ? n + n : 8)))
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 QUICK := tests/core tests/wire tests/net $(wildcard tests/test_*.py)
 

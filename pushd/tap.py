@@ -18,18 +18,21 @@ from twisted.python.usage import UsageError
 
 from pushd import __version__
 from pushd.audit.output import STDOUT
-from pushd.backends.interface import BackendUnusable
-from pushd.config.loader import check_backend, check_inherited_sockets, check_listeners, check_origins, load
+from pushd.config.checks import check_backend, check_inherited_sockets, check_listeners, check_origins
+from pushd.config.command_line import examine
+from pushd.config.environment import service_links
+from pushd.config.loader import Check, load
+from pushd.config.mistakes import ConfigError
 from pushd.config.reload import Reload
-from pushd.config.table import SETTINGS, Config, ConfigError, Setting
+from pushd.config.table import SETTINGS, Config, Setting
 from pushd.log_file import SharedLogFile
 from pushd.logs import Threshold, log_observer
 from pushd.net.listeners import StartOrExit
 from pushd.net.monotonic_clock import use_monotonic_clock
 from pushd.service.authentication import check_credentials
-from pushd.service.backend import check_backend_usable
 from pushd.service.daemon import make_service
 from pushd.service.hooks import check_hooks
+from pushd.service.preflight import Preflight, check_written_files, why_unwritable
 
 _log = Logger()
 
@@ -63,6 +66,8 @@ class Options(UsageOptions):
         super().__init__()
         self.given: dict[str, list[str]] = {}
         self.folder = Path.cwd()
+        self._refused: list[str] = []
+        """Sentences about words of the command line that are no options."""
 
     def opt_version(self) -> None:
         """Display the version of pushd and exit."""
@@ -74,36 +79,36 @@ class Options(UsageOptions):
 
         :raises SystemExit: with one sentence, when an option or a setting is invalid.
         """
+        words = sys.argv[1:] if options is None else options
+        accepted, self._refused = examine(words, self.shortOpt, self.longOpt)
         try:
-            super().parseOptions(options)
+            super().parseOptions(accepted)
         except (UsageError, ConfigError) as error:
             raise SystemExit(f"pushd: {error}") from error
-
-    def parseArgs(self, *words: str) -> None:
-        """Refuse positional arguments.
-
-        :raises UsageError: when there is one.
-        """
-        if words:
-            raise UsageError(f"unexpected argument {words[0]!r}: only options are accepted")
 
     def postOptions(self) -> None:
         """Load the configuration and check it; with ``--check``, report the result and exit.
 
-        :raises ConfigError: when it is invalid.
-        :raises UsageError: when the directory of twistd cannot be entered; with ``--check``, when the stored history
-            cannot be used.
+        :raises ConfigError: when it is invalid; with ``--check``, also when the daemon could not work with it.
+        :raises UsageError: when the directory of twistd cannot be entered.
         """
         from twisted.internet import reactor
 
         is_elsewhere = self._enter_run_directory()
-        self.settings = self.load(self.folder if is_elsewhere else Path())
-        check_inherited_sockets(self.settings, reactor, are_required=not self["check"])
-        check_credentials(self.settings.auth)
-        check_hooks(self.settings.hooks)
-        if self["check"]:
+        is_check, preflight = bool(self["check"]), Preflight()
+        sockets = partial(check_inherited_sockets, reactor=reactor, are_required=not is_check)
+        checks: list[Check] = [
+            sockets,
+            check_credentials,
+            check_hooks,
+            check_written_files,
+            *([preflight.check] if is_check else []),
+        ]
+        self.settings = self.load(self.folder if is_elsewhere else Path(), checks=checks, refused=self._refused)
+        if is_check:
             print(f"pushd: configuration is valid ({self['config'] or 'no file'})")
-            self._check_backend()
+            for sentence in preflight.report(self.settings):
+                print(f"pushd: {sentence}")
             raise SystemExit
 
     def _enter_run_directory(self) -> bool:
@@ -124,33 +129,25 @@ class Options(UsageOptions):
         twistd["rundir"] = "."
         return True
 
-    def load(self, folder: Path, running: Collection[str] = ()) -> Config:
+    def load(
+        self, folder: Path, running: Collection[str] = (), checks: Sequence[Check] = (), refused: Sequence[str] = ()
+    ) -> Config:
         """Load the configuration and check it.
 
         :param folder: to which the name of the file is relative.
         :param running: the endpoint strings that listen already; see `check_listeners`.
-        :raises ConfigError: when it is invalid.
+        :param checks: more checks of it.
+        :param refused: sentences about the command line, to report with other mistakes.
+        :raises ConfigError: with all mistakes.
         """
         from twisted.internet import reactor
 
         file = self["config"]
-        settings = load(folder / file if file else None, os.environ, self.given)
-        check_listeners(settings, reactor, running)
-        check_backend(settings)
-        check_origins(settings)
-        return settings
-
-    def _check_backend(self) -> None:
-        """Print the result of checking the stored history.
-
-        :raises UsageError: when it cannot be used.
-        """
-        try:
-            sentence = check_backend_usable(self.settings)
-        except BackendUnusable as fault:
-            raise UsageError(str(fault)) from fault
-        if sentence is not None:
-            print(f"pushd: {sentence}")
+        if file == "":
+            refused = (*refused, "option --config: must not be empty")
+        listeners = partial(check_listeners, reactor=reactor, running=running)
+        every: Sequence[Check] = (listeners, check_backend, check_origins, *checks)
+        return load(folder / file if file else None, os.environ, self.given, every, refused)
 
 
 def _text_option(row: Setting) -> Callable[[Options, str], None]:
@@ -230,10 +227,13 @@ def makeService(options: Options) -> IService:
     observer = log_observer(out, log_form(config.log.format, os.environ), threshold) if out else None
     program = RootService(observer, _report_to_terminal if out is sys.stdout else _report_to_terminal_and_log)
     _check_audit(config, twistd)
+    _check_pid_file(twistd)
     try:
         daemon = make_service(config, reactor)
     except ConfigError as error:
         raise SystemExit(f"pushd: {error}") from error
+    if links := service_links(os.environ):
+        _log.info("Ignored variables that Kubernetes sets for Services: {names}", names=", ".join(links))
     _rotate_on_signal(out, daemon.reopen_logs, reactor)
     daemon.setServiceParent(program)
     load = partial(options.load, options.folder, (*config.http.listen, *config.http.admin_listen, *config.tcp.listen))
@@ -254,6 +254,18 @@ def _check_audit(config: Config, twistd: Mapping[str, Any]) -> None:
     """
     if config.log.audit == STDOUT and "nodaemon" in twistd and not twistd["nodaemon"]:
         raise SystemExit("pushd: log.audit: a daemon has no standard output; name a file, or run twistd with -n")
+
+
+def _check_pid_file(twistd: Mapping[str, Any]) -> None:
+    """Refuse a file for the process id that cannot be written: twistd would end with a traceback.
+
+    :raises SystemExit: with one sentence.
+    """
+    name = twistd.get("pidfile")
+    if name and (reason := why_unwritable(Path(name))):
+        raise SystemExit(
+            f"pushd: cannot write the process id to {name}: {reason}; use twistd's --pidfile FILE or --pidfile="
+        )
 
 
 def _log_output(twistd: Mapping[str, Any]) -> IO[Any] | None:

@@ -14,8 +14,8 @@ _ACCEPTS_GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?
 class ScriptResource(HttpResource):
     """A script that never changes while the daemon runs.
 
-    Caches keep it and ask whether it is still current (RFC 9110, section 13.1.2), so pages have the client that fits
-    the daemon. It is compressed once, when the daemon starts.
+    Caches keep it and ask whether it is still current (RFC 9110, section 13.1.2), so that pages have the client that
+    fits the daemon. It is compressed once, when the daemon starts.
     """
 
     is_open = True

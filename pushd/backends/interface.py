@@ -215,7 +215,7 @@ class Backend(Protocol):
         Each message is accepted or refused on its own. Messages of concurrent calls may be interleaved.
 
         :param key: the idempotency key. A backend shared by several nodes remembers the results for two minutes and
-            returns them again as `Duplicate`. Others ignore it: within one node the hub remembers them.
+            returns them again as `Duplicate`, and a durable one those of earlier runs; else the hub remembers them.
         :return: for each draft, the message if it was accepted, or else the refusal.
         """
 

@@ -8,6 +8,7 @@ from pushd.config.callback import CallbackSettings
 from pushd.config.fields import setting
 from pushd.config.issuers import IssuerSettings
 from pushd.config.key_files import read_key_file
+from pushd.config.mistakes import InvalidSettings, KeyPath, Mistake, Mistakes, key_of, shown
 from pushd.config.parsers import duration, flag, nonblank_string, text
 from pushd.core.grant import NOTHING, Grant
 
@@ -25,7 +26,7 @@ _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 def cookie_name(value: object) -> str:
     """Return the name of a cookie, which may be empty."""
     if value != "" and not (isinstance(value, str) and _COOKIE.fullmatch(value)):
-        raise ValueError(f"{value!r} is not the name of a cookie (example: __Host-pushd)")
+        raise ValueError(f"{shown(value)} is not the name of a cookie (example: __Host-pushd)")
     return str(value)
 
 
@@ -78,43 +79,53 @@ def read_anonymous(table: object) -> Grant:
     """Return the grant of anonymous peers.
 
     :param table: the value of `auth.anonymous` in the file.
-    :raises ValueError: when it is invalid. The text begins with its key.
+    :raises InvalidSettings: with all mistakes.
     """
-    if not isinstance(table, dict):
-        raise ValueError("auth.anonymous must be a section, written [auth.anonymous]")
-    return Grant.parse(table, None, where="auth.anonymous")
+    path = ("auth", ANONYMOUS)
+    mistakes = Mistakes()
+    for key, value in _section(path, table).items():  # each key alone, so that each is reported
+        try:
+            Grant.parse({key: value}, None, where=key_of(path))
+        except ValueError as error:
+            mistakes.add((*path, key), str(error), names_key=True)
+    mistakes.check()
+    return Grant.parse(_section(path, table), None, where=key_of(path))
 
 
 def read_url_keys(table: object) -> tuple[tuple[str, str], ...]:
     """Return the id and the file of each key of signed URLs.
 
     :param table: the value of `auth.url_keys` in the file.
-    :raises ValueError: when it is invalid. The text begins with its key.
+    :raises InvalidSettings: with all mistakes.
     """
-    if not isinstance(table, dict):
-        raise ValueError("auth.url_keys must be a section, written [auth.url_keys]")
-    return tuple((_key_id(key_id), _key_file(key_id, file)) for key_id, file in table.items())
+    path = ("auth", URL_KEYS)
+    mistakes = Mistakes()
+    files = []
+    for key_id, file in _section(path, table).items():
+        if not _KEY_ID.fullmatch(key_id):
+            mistakes.add((*path, key_id), "id of a key must have 1 to 64 letters, digits, - and _")
+        with mistakes.collected((*path, key_id)):
+            files.append((key_id, nonblank_string(file)))
+    mistakes.check()
+    return tuple(files)
 
 
 def build_url_keys(settings: tuple[tuple[str, str], ...]) -> dict[str, bytes]:
     """Return the secrets of signed URLs by the ids of their keys, after reading their files.
 
-    :raises ValueError: when a file cannot be read, or a secret is unusable. The text begins with the key.
+    :raises InvalidSettings: with each file that cannot be read, or whose secret is unusable.
     """
-    return {
-        key_id: read_key_file(f"auth.url_keys.{key_id}", file, lambda content, _: check_secret(content))
-        for key_id, file in settings
-    }
+    mistakes = Mistakes()
+    secrets = {}
+    for key_id, file in settings:
+        with mistakes.collected():
+            path = ("auth", URL_KEYS, key_id)
+            secrets[key_id] = read_key_file(path, file, lambda content, _: check_secret(content))
+    mistakes.check()
+    return secrets
 
 
-def _key_id(text: str) -> str:
-    if not _KEY_ID.fullmatch(text):
-        raise ValueError(f"auth.url_keys.{text!r}: id of a key must have 1 to 64 letters, digits, - and _")
-    return text
-
-
-def _key_file(key_id: str, value: object) -> str:
-    try:
-        return nonblank_string(value)
-    except ValueError as error:
-        raise ValueError(f"auth.url_keys.{key_id}: {error}") from None
+def _section(path: KeyPath, table: object) -> dict[str, object]:
+    if not isinstance(table, dict):
+        raise InvalidSettings([Mistake(path, f"must be a section, written [{key_of(path)}]")])
+    return table

@@ -9,15 +9,16 @@ from typing import cast
 
 from pushd.auth.callback_client import CallbackEndpoint
 from pushd.auth.callback_question import CALLBACK_ACTIONS, CallbackAction
-from pushd.config.fields import parse_rows, required, setting, suggestion
-from pushd.config.key_files import read_key_file
+from pushd.config.fields import read_fields, required, setting
+from pushd.config.key_files import read_key_files
+from pushd.config.mistakes import Mistakes, suggestion
 from pushd.config.parsers import Parser, duration, flag, nonblank_string, string_list
 from pushd.config.server_urls import is_protected, server_url
 from pushd.wire.webhook_signature import MAX_SECRETS, parse_secret
 
 CALLBACK = "callback"
 """The name of the section within [auth]."""
-_KEY = f"auth.{CALLBACK}"
+_PATH = ("auth", CALLBACK)
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _MOST_HEADERS = 16
 _url = server_url("https://app.example.org/pushd/callback")
@@ -95,10 +96,10 @@ class CallbackSettings:
     def build(self) -> CallbackEndpoint:
         """Return the endpoint, after reading the files.
 
-        :raises ValueError: when one cannot be read, or a secret is unusable. The text begins with the key.
+        :raises InvalidSettings: with each that cannot be read, or whose secret is unusable.
         """
-        key = f"{_KEY}.secret_files"
-        keys = tuple(read_key_file(key, file, lambda content, _: parse_secret(content)) for file in self.secret_files)
+        path = (*_PATH, "secret_files")
+        keys = read_key_files(path, self.secret_files, lambda content, _: parse_secret(content))
         actions = frozenset(cast(CallbackAction, each) for each in self.actions)
         return CallbackEndpoint(self.url, keys, actions, self.timeout, self.forward_headers)
 
@@ -107,13 +108,13 @@ def read_callback(table: object) -> CallbackSettings:
     """Return the callback of a configuration file.
 
     :param table: the value of `auth.callback` in the file.
-    :raises ValueError: when a setting is invalid or missing. The text begins with its key.
+    :raises InvalidSettings: with all mistakes.
     """
-    if not isinstance(table, dict):
-        raise ValueError(f"{_KEY} must be a section, written [{_KEY}]")
-    settings = CallbackSettings(**dict(parse_rows(_KEY, CallbackSettings, table)))
+    settings = read_fields(_PATH, CallbackSettings, table)
+    mistakes = Mistakes()
     if not 1 <= len(settings.secret_files) <= MAX_SECRETS:
-        raise ValueError(f"{_KEY}.secret_files: must name one or two files")
+        mistakes.add((*_PATH, "secret_files"), "must name one or two files")
     if not (settings.allow_http or is_protected(settings.url)):
-        raise ValueError(f"{_KEY}.url: must begin with https://, unless its host is loopback or allow_http is set")
+        mistakes.add((*_PATH, "url"), "must begin with https://, unless its host is loopback or allow_http is set")
+    mistakes.check()
     return settings

@@ -4,10 +4,12 @@ The fields of the class are settings as in `pushd.config.table`. They have no op
 because the patterns are up to the operator.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
-from pushd.config.fields import optional, parse_rows, required
+from pushd.config.fields import optional, read_fields, required
+from pushd.config.mistakes import Mistakes, key_of, shown
 from pushd.config.parsers import choice, count, duration, flag, nonblank_string, size
 from pushd.core.channel_rules import ChannelRule, ChannelRules
 from pushd.core.errors import Refusal
@@ -23,7 +25,7 @@ def topic(value: object) -> str:
     try:
         return check_topic(nonblank_string(value))
     except Refusal as refusal:
-        raise ValueError(f"{value!r} is neither a channel nor a pattern: {refusal}") from None
+        raise ValueError(f"{shown(value)} is neither a channel nor a pattern: {refusal}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,20 +58,28 @@ def read_channels(tables: object) -> ChannelRules:
     """Return the rules of a configuration file.
 
     :param tables: the value of `channel` in the file: a list of tables.
-    :raises ValueError: when a setting is invalid. The text begins with its key, such as ``channel[2].age``: the tables
-        are numbered from 1.
+    :raises InvalidSettings: with all mistakes. Keys are such as ``channel[2].age``: the tables are numbered from 1.
     """
+    mistakes = Mistakes()
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise ValueError("channel must be a list of tables, each written [[channel]]")
+        mistakes.add((_NAME,), "must be a list of tables, each written [[channel]]")
+        tables = []
     if len(tables) > MAX_RULES:
-        raise ValueError(f"channel: must not have more than {MAX_RULES} tables (got {len(tables)})")
-    first: dict[str, int] = {}
-    rules = []
+        mistakes.add((_NAME,), f"must not have more than {MAX_RULES} tables (got {len(tables)})")
+        tables = []
+    rules: dict[int, ChannelRule] = {}
     for number, table in enumerate(tables, 1):
-        key = f"{_NAME}[{number}]"
-        rule = ChannelSettings(**dict(parse_rows(key, ChannelSettings, table))).rule
+        with mistakes.collected():
+            rules[number] = read_fields((_NAME, number), ChannelSettings, table).rule
+    _check_distinct(rules, mistakes)
+    mistakes.check()
+    return ChannelRules(list(rules.values()))
+
+
+def _check_distinct(rules: Mapping[int, ChannelRule], mistakes: Mistakes) -> None:
+    first: dict[str, int] = {}
+    for number, rule in rules.items():
         earlier = first.setdefault(rule.match, number)
         if earlier != number:
-            raise ValueError(f"{key}.match: must differ from {_NAME}[{earlier}].match, which is the first match")
-        rules.append(rule)
-    return ChannelRules(rules)
+            key = key_of((_NAME, earlier, "match"))
+            mistakes.add((_NAME, number, "match"), f"must differ from {key}, which is the first match")

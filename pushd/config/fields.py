@@ -1,10 +1,10 @@
-"""Rows of a table of settings, and the suggestion in the error about an unknown name."""
+"""Rows of a table of settings."""
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, field, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from pushd.config.mistakes import InvalidSettings, KeyPath, Mistake, Mistakes, key_of, suggestion
 from pushd.config.parsers import Parser
 
 T = TypeVar("T")
@@ -40,39 +40,37 @@ def optional(parse: Parser[T], description: str, unit: str = "") -> T | None:
     return value
 
 
-def suggestion(word: str, known: Iterable[str], form: str = "{}") -> str:
-    """Return a "did you mean" phrase to append to the error about an unknown word; empty if no known word is similar.
+def read_fields(path: KeyPath, kind: Callable[..., T], table: object, *others: str, **more: object) -> T:
+    """Return the object of a class of settings that a table of the file describes.
 
-    :param known: the accepted words.
-    :param form: a format string for the suggested word.
+    :param path: of the table, for errors.
+    :param kind: a dataclass.
+    :param others: keys of the table that are no fields.
+    :param more: values of fields that are not in the table.
+    :raises InvalidSettings: with all that is invalid, unknown or missing.
     """
-    matches = difflib.get_close_matches(word, known, n=1)
-    return f", did you mean {form.format(matches[0])}?" if matches else ""
+    if not isinstance(table, dict):
+        raise InvalidSettings([Mistake(path, f"must be a section, written [{key_of(path)}]")])
+    mistakes = Mistakes()
+    rows = {row.name: row for row in fields(cast(Any, kind)) if row.metadata}
+    values = dict(_values(path, rows, table, others, mistakes))
+    mistakes.check()
+    return kind(**more, **values)
 
 
-def parse_rows(key: str, kind: type[Any], table: Mapping[str, object], *others: str) -> Iterator[tuple[str, Any]]:
-    """Yield the settings that a section of the file contains, by the names of the fields of a class.
-
-    :param key: the name of the section, for errors.
-    :param others: keys of the section that are no fields.
-    :raises ValueError: when one is invalid, unknown or missing. The text begins with its key.
-    """
-    rows = {row.name: row for row in fields(kind) if row.metadata}
-    for name in table.keys() - rows.keys() - set(others):
-        raise ValueError(f"unknown key {key}.{name}{suggestion(name, (*rows, *others), key + '.{}')}")
+def _values(
+    path: KeyPath, rows: Mapping[str, Any], table: Mapping[str, object], others: Iterable[str], mistakes: Mistakes
+) -> Iterator[tuple[str, Any]]:
+    """Yield the valid settings of a table by their names, and collect the mistakes in the others."""
+    known = (*rows, *others)
+    for name, raw in table.items():
+        if name in rows:
+            with mistakes.collected((*path, name)):
+                yield name, rows[name].metadata["parse"](raw)
+        elif name not in known:
+            key = key_of((*path, name))
+            hint = suggestion(name, known, lambda word: key_of((*path, word)))
+            mistakes.add((*path, name), f"unknown key {key}{hint}", names_key=True)
     for name, row in rows.items():
-        if name in table:
-            yield name, parse_value(f"{key}.{name}", row.metadata["parse"], table[name])
-        elif row.default is MISSING:
-            raise ValueError(f"{key}.{name}: is missing")
-
-
-def parse_value(key: str, parse: Parser[T], raw: object) -> T:
-    """Return the value of a setting.
-
-    :raises ValueError: when it is invalid. The text begins with its key.
-    """
-    try:
-        return parse(raw)
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from error
+        if row.default is MISSING and name not in table:
+            mistakes.add((*path, name), "is missing")

@@ -11,8 +11,9 @@ from typing import Final, cast
 from urllib.parse import urlsplit
 
 from pushd.config.channels import topic
-from pushd.config.fields import parse_rows, required, setting, suggestion
-from pushd.config.key_files import read_key_file
+from pushd.config.fields import read_fields, required, setting
+from pushd.config.key_files import read_key_files
+from pushd.config.mistakes import Mistakes, suggestion
 from pushd.config.parsers import flag, nonblank_string, string_list
 from pushd.config.server_urls import server_url
 from pushd.hooks.endpoint import EVENT_TYPES, EventType, HookEndpoint
@@ -70,10 +71,10 @@ class HookSettings:
     def build(self, name: str) -> HookEndpoint:
         """Return the hook, after reading its files.
 
-        :raises ValueError: when one cannot be read, or a secret is unusable. The text begins with the key.
+        :raises InvalidSettings: with each that cannot be read, or whose secret is unusable.
         """
-        key = f"hook.{name}.secret_files"
-        keys = tuple(read_key_file(key, file, lambda content, _: parse_secret(content)) for file in self.secret_files)
+        path = ("hook", name, "secret_files")
+        keys = read_key_files(path, self.secret_files, lambda content, _: parse_secret(content))
         events = frozenset(cast(EventType, each) for each in self.events)
         return HookEndpoint(name, self.url, keys, events, self.channels, self.content)
 
@@ -86,35 +87,48 @@ def read_hooks(tables: object) -> Hooks:
     """Return the hooks of a configuration file.
 
     :param tables: the value of `hook` in the file.
-    :raises ValueError: when a setting is invalid or missing. The text begins with its key.
+    :raises InvalidSettings: with all mistakes.
     """
+    mistakes = Mistakes()
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise ValueError("hook must have a section for each hook, written [hook.NAME]")
+        mistakes.add(("hook",), "must have a section for each hook, written [hook.NAME]")
+        tables = {}
     if len(tables) > MAX_HOOKS:
-        raise ValueError(f"hook: must not have more than {MAX_HOOKS} sections (got {len(tables)})")
-    return tuple((_name(name), _read(f"hook.{name}", table)) for name, table in tables.items())
+        mistakes.add(("hook",), f"must not have more than {MAX_HOOKS} sections (got {len(tables)})")
+    hooks = []
+    for name, table in tables.items():
+        with mistakes.collected():
+            hooks.append((name, _read(name, table)))
+    mistakes.check()
+    return tuple(hooks)
 
 
 def build_hooks(hooks: Hooks) -> Sequence[HookEndpoint]:
     """Return hooks, after reading their files.
 
-    :raises ValueError: when one cannot be read, or a secret is unusable. The text begins with the key.
+    :raises InvalidSettings: with each that cannot be read, or whose secret is unusable.
     """
-    return [settings.build(name) for name, settings in hooks]
+    mistakes = Mistakes()
+    endpoints = []
+    for name, settings in hooks:
+        with mistakes.collected():
+            endpoints.append(settings.build(name))
+    mistakes.check()
+    return endpoints
 
 
-def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise ValueError(f"hook.{text!r}: name of a hook must have 1 to 64 letters, digits, - and _")
-    return text
-
-
-def _read(key: str, table: dict[str, object]) -> HookSettings:
-    settings = HookSettings(**dict(parse_rows(key, HookSettings, table)))
-    if not 1 <= len(settings.secret_files) <= MAX_SECRETS:
-        raise ValueError(f"{key}.secret_files: must name one or two files")
-    if not settings.events:
-        raise ValueError(f"{key}.events: must name at least one event")
-    if not 1 <= len(settings.channels) <= MAX_CHANNELS:
-        raise ValueError(f"{key}.channels: must have 1 to {MAX_CHANNELS} entries")
+def _read(name: str, table: object) -> HookSettings:
+    path = ("hook", name)
+    mistakes = Mistakes()
+    if not _NAME.fullmatch(name):
+        mistakes.add(path, "name of a hook must have 1 to 64 letters, digits, - and _")
+    with mistakes.collected():
+        settings = read_fields(path, HookSettings, table)
+        if not 1 <= len(settings.secret_files) <= MAX_SECRETS:
+            mistakes.add((*path, "secret_files"), "must name one or two files")
+        if not settings.events:
+            mistakes.add((*path, "events"), "must name at least one event")
+        if not 1 <= len(settings.channels) <= MAX_CHANNELS:
+            mistakes.add((*path, "channels"), f"must have 1 to {MAX_CHANNELS} entries")
+    mistakes.check()
     return settings

@@ -20,14 +20,16 @@ from pushd.auth.verification_keys import (
     parse_secret,
     with_synonyms,
 )
-from pushd.config.fields import parse_rows, required, setting, suggestion
-from pushd.config.key_files import read_key_file
+from pushd.config.fields import read_fields, required, setting
+from pushd.config.key_files import read_key_file, read_key_files
+from pushd.config.mistakes import InvalidEntries, InvalidSettings, KeyPath, Mistake, Mistakes, key_of, shown, suggestion
 from pushd.config.parsers import duration, flag, nonblank_string, string_list, text
 from pushd.config.server_urls import is_protected, server_url
 
 OpenJwks = Callable[[str, str], KeySource]
 """Returns the keys of an issuer, by the name of its section, at a URL."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PATH = ("auth", "issuer")
 _KEY_SETTINGS = ("jwks_url", "keys_file", "secret_files")
 
 
@@ -35,7 +37,7 @@ def audiences(value: object) -> tuple[str, ...]:
     """Return a list of audiences: a list, or one string."""
     entries = [value] if isinstance(value, str) else value
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{value!r} is neither a string nor a list of strings")
+        raise ValueError(f"{shown(value)} is neither a string nor a list of strings")
     return tuple(map(nonblank_string, entries))
 
 
@@ -63,11 +65,17 @@ jwks_url = server_url("https://login.example.org/jwks.json")
 def claims_map(value: object) -> tuple[tuple[str, str], ...]:
     """Return keys of the grant with the claims from which they are taken."""
     if not isinstance(value, dict):
-        raise ValueError(f'{value!r} is not a table (example: {{ subscribe = "channels" }})')
+        raise ValueError(f'{shown(value)} is not a table (example: {{ subscribe = "channels" }})')
+    reasons: dict[str | int, str] = {}
     for key, claim in value.items():
+        try:
+            nonblank_string(claim)
+        except ValueError as error:
+            reasons[key] = f"{key}: {error}"
         if key not in GRANT_KEYS:
-            raise ValueError(f"unknown key {key} (one of {', '.join(GRANT_KEYS)}){suggestion(key, GRANT_KEYS)}")
-        nonblank_string(claim)
+            reasons[key] = f"unknown key {key} (one of {', '.join(GRANT_KEYS)}){suggestion(key, GRANT_KEYS)}"
+    if reasons:
+        raise InvalidEntries(reasons)
     return tuple(value.items())
 
 
@@ -106,7 +114,7 @@ class IssuerSettings:
     def build(self, open_jwks: OpenJwks) -> Issuer:
         """Return the issuer, after reading its files.
 
-        :raises ValueError: when a file cannot be read, or a key is unusable. The text begins with the key.
+        :raises InvalidSettings: with each file that cannot be read, or whose key is unusable.
         """
         rules = ClaimRules(frozenset(self.audience), self.max_lifetime, dict(self.claims_map) or None)
         keys = open_jwks(self.name, self.jwks_url) if self.jwks_url else FixedKeys(self._read_keys())
@@ -114,66 +122,79 @@ class IssuerSettings:
 
     def _read_keys(self) -> KeySet:
         if self.keys_file:
-            keys = read_key_file(f"auth.issuer.{self.name}.keys_file", self.keys_file, _parse_keys)
+            path = (*_PATH, self.name, "keys_file")
+            keys = read_key_file(path, self.keys_file, _parse_keys)
             if not any(keys.candidates(None, name) for name in with_synonyms(self.algorithms)):
-                raise ValueError(
-                    f"auth.issuer.{self.name}.keys_file: {self.keys_file}: contains no key for the algorithms "
-                    f"{', '.join(self.algorithms)}"
-                )
+                reason = f"{self.keys_file}: contains no key for the algorithms {', '.join(self.algorithms)}"
+                raise InvalidSettings([Mistake(path, reason)])
             return keys
-        key = f"auth.issuer.{self.name}.secret_files"
-        return KeySet([read_key_file(key, file, parse_secret) for file in self.secret_files])
+        return KeySet(list(read_key_files((*_PATH, self.name, "secret_files"), self.secret_files, parse_secret)))
 
 
 def read_issuers(tables: object) -> tuple[IssuerSettings, ...]:
     """Return the issuers of a configuration file.
 
     :param tables: the value of `auth.issuer` in the file: a table by the name of each issuer.
-    :raises ValueError: when a setting is invalid. The text begins with its key.
+    :raises InvalidSettings: with all mistakes.
     """
+    mistakes = Mistakes()
     if not isinstance(tables, dict):
-        raise ValueError("auth.issuer must be a table of sections, written [auth.issuer.NAME]")
-    issuers = tuple(_read_issuer(name, table) for name, table in tables.items())
+        mistakes.add(_PATH, "must be a table of sections, written [auth.issuer.NAME]")
+        tables = {}
+    issuers = []
+    for name, table in tables.items():
+        with mistakes.collected():
+            issuers.append(_read_issuer(name, table))
     names: dict[str, str] = {}
     for each in issuers:
         other = names.setdefault(each.issuer, each.name)
         if other != each.name:
-            raise ValueError(f"auth.issuer.{each.name}.issuer: must differ from auth.issuer.{other}.issuer")
-    return issuers
+            mistakes.add((*_PATH, each.name, "issuer"), f"must differ from {key_of((*_PATH, other, 'issuer'))}")
+    mistakes.check()
+    return tuple(issuers)
 
 
 def build_issuers(settings: tuple[IssuerSettings, ...], open_jwks: OpenJwks) -> tuple[Issuer, ...]:
     """Return the issuers, after reading their files: at the start and at each reload.
 
-    :raises ValueError: when a file cannot be read, or a key is unusable. The text begins with the key.
+    :raises InvalidSettings: with each file that cannot be read, or whose key is unusable.
     """
-    return tuple(each.build(open_jwks) for each in settings)
+    mistakes = Mistakes()
+    issuers = []
+    for each in settings:
+        with mistakes.collected():
+            issuers.append(each.build(open_jwks))
+    mistakes.check()
+    return tuple(issuers)
 
 
 def _read_issuer(name: str, table: object) -> IssuerSettings:
-    key = f"auth.issuer.{name}"
-    if not isinstance(table, dict):
-        raise ValueError(f"{key}: must be a section, written [{key}]")
+    path = (*_PATH, name)
+    mistakes = Mistakes()
     if not _NAME.fullmatch(name):
-        raise ValueError(f"auth.issuer.{name!r}: name must have 1 to 64 letters, digits, - and _")
-    settings = IssuerSettings(name=name, **dict(parse_rows(key, IssuerSettings, table)))
-    _check_keys(key, settings)
+        mistakes.add(path, "name must have 1 to 64 letters, digits, - and _")
+    with mistakes.collected():
+        settings = read_fields(path, IssuerSettings, table, name=name)
+        _check_keys(path, settings, mistakes)
+    mistakes.check()
     return settings
 
 
-def _check_keys(key: str, settings: IssuerSettings) -> None:
+def _check_keys(path: KeyPath, settings: IssuerSettings, mistakes: Mistakes) -> None:
     """Check that there is one source of keys, and that it is for the algorithms."""
     given = [name for name in _KEY_SETTINGS if getattr(settings, name)]
     if len(given) != 1:
-        raise ValueError(f"{key}: must have exactly one of {', '.join(_KEY_SETTINGS)}")
+        mistakes.add(path, f"must have exactly one of {', '.join(_KEY_SETTINGS)}")
+        return
     is_symmetric = settings.algorithms[0] in SYMMETRIC
     if is_symmetric != (given[0] == "secret_files"):
         needed = "secret_files" if is_symmetric else "jwks_url or keys_file"
-        raise ValueError(f"{key}.{given[0]}: algorithm {settings.algorithms[0]} needs {needed} instead")
+        mistakes.add((*path, given[0]), f"algorithm {settings.algorithms[0]} needs {needed} instead")
     if len(settings.secret_files) > 2:
-        raise ValueError(f"{key}.secret_files: must name one or two files")
+        mistakes.add((*path, "secret_files"), "must name one or two files")
     if not (settings.allow_http or is_protected(settings.jwks_url)):
-        raise ValueError(f"{key}.jwks_url: must begin with https://, unless its host is loopback or allow_http is set")
+        reason = "must begin with https://, unless its host is loopback or allow_http is set"
+        mistakes.add((*path, "jwks_url"), reason)
 
 
 def _parse_keys(content: bytes, key_id: str) -> KeySet:

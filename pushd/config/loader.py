@@ -1,215 +1,192 @@
-"""Loading the configuration: from the file, the environment and the command line, checked as a whole."""
+"""Loading the configuration: from the file, the environment and the command line, checked as a whole.
 
-import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+All mistakes are collected, and reported together: each with the line of the file, the variable or the option.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pushd.config.auth import ANONYMOUS, ISSUER, URL_KEYS, read_anonymous, read_url_keys
 from pushd.config.callback import CALLBACK, read_callback
 from pushd.config.channels import read_channels
-from pushd.config.fields import suggestion
+from pushd.config.config_file import ConfigFile, read_config_file
+from pushd.config.dialects import KINDS as DIALECTS
+from pushd.config.dialects import SECTION as DIALECTS_SECTION
+from pushd.config.dialects import read_dialect
+from pushd.config.environment import unknown_variable, variables
 from pushd.config.hooks import read_hooks
 from pushd.config.issuers import read_issuers
+from pushd.config.mistakes import ConfigError, KeyPath, Mistake, Mistakes, key_of, suggestion
 from pushd.config.sources import read_sources
-from pushd.config.table import SECTIONS, SETTINGS, Config, ConfigError, Setting
-from pushd.core.grant import NOTHING
-from pushd.net.listeners import Reach, check_endpoint, exposed, inherited_name, is_local, reach_of
+from pushd.config.table import SECTIONS, SETTINGS, Config, Setting
+from pushd.core.channel_rules import ChannelRules
 
-T = TypeVar("T")
 _BY_KEY = {row.key: row for row in SETTINGS}
-_BY_VARIABLE = {row.variable: row for row in SETTINGS}
-_OF_CLIENTS = frozenset({"PUSHD_TOKEN", "PUSHD_TOKEN_FILE"})
-"""The variables of pushctl, which the environment of the daemon may contain."""
+_NESTED: Mapping[str, Mapping[str, tuple[str, Callable[[object], Any]]]] = {
+    "auth": {
+        ANONYMOUS: ("anonymous", read_anonymous),
+        ISSUER: ("issuers", read_issuers),
+        URL_KEYS: ("url_keys", read_url_keys),
+        CALLBACK: ("callback", read_callback),
+    },
+    DIALECTS_SECTION: {name: (name, partial(read_dialect, name)) for name in DIALECTS},
+}
+"""The tables within each section by their keys: the field of its class, and what reads it."""
+_TABLES: Mapping[str, tuple[Callable[[object], Any], object]] = {
+    "source": (read_sources, ()),
+    "channel": (read_channels, ChannelRules()),
+    "hook": (read_hooks, ()),
+}
+"""The tables whose names or patterns are up to the operator, and their values if there are none."""
+_KNOWN_SECTIONS = {**{name: f"[{name}]" for name in SECTIONS}, "source": "[source]", "hook": "[hook.NAME]"}
+_KNOWN_SECTIONS["channel"] = "[[channel]]"
 
-_BYTE_ORDER_MARK = "\ufeff"
-_Given = tuple[str, Setting, object]
+Check = Callable[[Config], Iterable[Mistake]]
+"""Returns the mistakes of settings that do not agree, or that name what does not exist."""
 
 
-def load(file: Path | None, environ: Mapping[str, str], options: Mapping[str, Sequence[str]]) -> Config:
+def load(
+    file: Path | None,
+    environ: Mapping[str, str],
+    options: Mapping[str, Sequence[str]],
+    checks: Sequence[Check] = (),
+    refused: Sequence[str] = (),
+) -> Config:
     """Load the configuration. Options override the environment, which overrides the file, which overrides the defaults.
 
-    :param environ: environment variables; those that do not begin with ``PUSHD_`` are ignored.
+    :param environ: environment variables; those that do not begin with ``PUSHD_`` are ignored, and those that
+        Kubernetes sets.
     :param options: texts by key, such as ``limits.message``, in their order: a list takes all, other settings the last.
-    :raises ConfigError: for the first error.
+    :param checks: of the whole configuration. Settings with a mistake have their defaults there.
+    :param refused: sentences about other mistakes of the command line, which are reported too.
+    :raises ConfigError: with all mistakes.
     """
-    chosen: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
-    content = _read(file) if file else {}
-    sources = _tables(file, content.pop("source", {}), read_sources)
-    channels = _tables(file, content.pop("channel", []), read_channels)
-    hooks = _tables(file, content.pop("hook", {}), read_hooks)
-    anonymous = _part_of_auth(file, content, ANONYMOUS, read_anonymous)
-    issuers = _part_of_auth(file, content, ISSUER, read_issuers)
-    url_keys = _part_of_auth(file, content, URL_KEYS, read_url_keys)
-    callback = _part_of_auth(file, content, CALLBACK, read_callback)
-    places = (_of_file(file, content) if file else (), _of_environment(environ), _of_options(options))
-    for where, row, raw in (given for place in places for given in place):
+    loading = _Loading()
+    if file is not None:
+        loading.read_file(file)
+    loading.read_environment(environ)
+    loading.read_options(options)
+    config = loading.config()
+    loading.check(config, checks)
+    sentences = [*loading.sentences(), *refused]
+    if sentences:
+        raise ConfigError(*sentences)
+    return config
+
+
+class _Loading:
+    """The values so far, and the mistakes."""
+
+    def __init__(self) -> None:
+        self._file: ConfigFile | None = None
+        self._is_readable = True
+        self._in_file = Mistakes()
+        self._elsewhere: list[str] = []
+        self._wrong: set[KeyPath] = set()
+        """The keys of invalid values."""
+        self._places: dict[KeyPath, str] = {}
+        """The variable or the option of each setting that has its value from there."""
+        self._values: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
+        self._tables = {name: default for name, (_, default) in _TABLES.items()}
+        self._is_auth_enabled = False
+
+    def read_file(self, path: Path) -> None:
+        """Read the file."""
         try:
-            chosen[row.section][row.name] = row.parse(raw)
-        except ValueError as error:
-            raise ConfigError(f"{where}: {error}") from error
-    sections = {section: kind(**chosen[section]) for section, kind in SECTIONS.items()}
-    is_enabled = bool(chosen["auth"]) or any(part is not None for part in (anonymous, issuers, url_keys, callback))
-    auth = replace(
-        sections["auth"],
-        anonymous=anonymous or NOTHING,
-        issuers=issuers or (),
-        url_keys=url_keys or (),
-        callback=callback,
-        is_enabled=is_enabled,
-    )
-    sections["auth"] = auth
-    return Config(**sections, sources=sources, channels=channels, hooks=hooks)
+            self._file = read_config_file(path)
+        except ConfigError as error:
+            self._is_readable = False
+            self._elsewhere += error.sentences
+            return
+        for section, rows in self._file.content.items():
+            if section in _TABLES:
+                with self._in_file.collected():
+                    self._tables[section] = _TABLES[section][0](rows)
+            elif section not in SECTIONS:
+                hint = suggestion(section, _KNOWN_SECTIONS, show=_KNOWN_SECTIONS.__getitem__)
+                self._in_file.add((section,), f"unknown section [{section}]{hint}", names_key=True)
+            elif isinstance(rows, dict):
+                self._read_section(section, rows)
+            else:
+                self._in_file.add((section,), f"must be a section, written [{section}]")
+        self._wrong |= {mistake.path for mistake in self._in_file}
 
+    def read_environment(self, environ: Mapping[str, str]) -> None:
+        """Read the variables that are settings."""
+        for name, row in variables(environ):
+            if row is None:
+                self._elsewhere.append(unknown_variable(name))
+            else:
+                self._set(row, environ[name], f"environment {name}")
 
-def check_listeners(config: Config, reactor: Any, running: Collection[str] = ()) -> None:
-    """Check the endpoint strings of the listeners.
+    def read_options(self, options: Mapping[str, Sequence[str]]) -> None:
+        """Read the options."""
+        for key, texts in options.items():
+            row = _BY_KEY[key]
+            self._set(row, " ".join(texts) if row.repeatable else texts[-1], f"option --{row.alias or row.option}")
 
-    :param running: those that listen already. They are not checked again, since their files may not be readable any
-        more without the privileges of the start.
-    :raises ConfigError: when one is invalid, or needs `access.open`.
-    """
-    for key, endpoint_text in _listeners(config):
-        if endpoint_text in running:
-            continue
-        try:
-            check_endpoint(endpoint_text, reactor)
-        except ValueError as error:
-            raise ConfigError(f"{key}: {error}") from error
-        if not (_is_protected(config) or is_local(endpoint_text)):
-            raise ConfigError(
-                f"{key}: {endpoint_text} is open to other machines; add interface=127.0.0.1, set up [auth], "
-                "or start with --open to let anyone publish and subscribe"
-            )
-    if not (config.http.listen or config.tcp.listen):
-        raise ConfigError("http.listen and tcp.listen must not both be empty: at least one listener is required")
+    def config(self) -> Config:
+        """Return the configuration, with the default for each setting that is invalid."""
+        sections = {section: kind(**self._values[section]) for section, kind in SECTIONS.items()}
+        sections["auth"] = replace(sections["auth"], is_enabled=self._is_auth_enabled)
+        tables: dict[str, Any] = self._tables
+        return Config(**sections, sources=tables["source"], channels=tables["channel"], hooks=tables["hook"])
 
+    def check(self, config: Config, checks: Iterable[Check]) -> None:
+        """Check the whole configuration, except where it depends on what has a mistake already."""
+        for mistake in (each for check in checks if self._is_readable for each in check(config)):
+            if not self._wrong.intersection([mistake.path, *mistake.involves]):
+                self._add(mistake)
 
-def check_inherited_sockets(config: Config, reactor: Any, *, are_required: bool = True) -> None:
-    """Check the sockets inherited from systemd. Only at the start: later a descriptor may be another one.
+    def sentences(self) -> Iterator[str]:
+        """Yield a sentence for each mistake, those of the file in the order of its lines."""
+        if self._file is not None:
+            yield from map(self._file.sentence, sorted(self._in_file, key=self._file.line_of))
+        yield from self._elsewhere
 
-    :param are_required: whether they must exist.
-    :raises ConfigError: when one does not, or needs `access.open`.
-    """
-    for key, endpoint_text in _listeners(config):
-        try:
-            name = inherited_name(endpoint_text, reactor)
-        except LookupError as error:
-            if not are_required:
-                continue
-            raise ConfigError(
-                f"{key}: {endpoint_text}: systemd has passed no such socket; start the socket unit instead"
-            ) from error
-        except OSError as error:
-            raise ConfigError(f"{key}: {endpoint_text} is not a socket: {error.strerror}") from error
-        if name is not None and reach_of(name) is Reach.OTHERS and not _is_protected(config):
-            raise ConfigError(f"{key}: {exposed(endpoint_text, name)}")
-
-
-def _listeners(config: Config) -> Iterator[tuple[str, str]]:
-    """Yield the endpoint string of each listener with the key of its setting."""
-    http = config.http
-    for key, endpoints in (
-        ("http.listen", http.listen),
-        ("http.admin_listen", http.admin_listen),
-        ("tcp.listen", config.tcp.listen),
-    ):
-        for endpoint_text in endpoints:
-            yield key, endpoint_text
-
-
-def _is_protected(config: Config) -> bool:
-    """Return whether listeners may be open to other machines: tokens are needed there, or the operator wants it."""
-    return config.access.open or config.auth.is_enabled
-
-
-def check_origins(config: Config) -> None:
-    """Check that the settings of pages of other origins agree.
-
-    :raises ConfigError: when every page of the web would act for the users whose cookies the browser sends.
-    """
-    if config.http.allow_credentials and "*" in config.http.allow_origins:
-        raise ConfigError("http.allow_credentials: http.allow_origins must name the origins, and must not be *")
-
-
-def check_backend(config: Config) -> None:
-    """Check that the settings of the backend agree.
-
-    :raises ConfigError: when they do not.
-    """
-    backend = config.backend
-    if backend.kind == "sqlite" and not backend.data_dir:
-        raise ConfigError("backend.kind: sqlite requires a directory; use --data-dir DIR")
-    if backend.kind == "redis" and not backend.url:
-        raise ConfigError("backend.kind: redis requires a URL; use --redis redis://HOST")
-    if backend.kind not in ("auto", "sqlite") and backend.data_dir:
-        raise ConfigError(f"backend.data_dir: must not be set for the backend {backend.kind}")
-    if backend.kind not in ("auto", "redis") and backend.url:
-        raise ConfigError(f"backend.url: must not be set for the backend {backend.kind}")
-    if config.auth.revocations_file and (backend.data_dir or backend.url):
-        raise ConfigError("auth.revocations_file: is for the memory backend only; others keep revocations themselves")
-    if backend.data_dir and backend.url:
-        raise ConfigError(
-            "backend.data_dir and backend.url must not both be set: the history is kept either on disk or in Redis"
-        )
-
-
-def _of_file(file: Path, content: Mapping[str, object]) -> Iterator[_Given]:
-    for section, rows in content.items():
-        if section not in SECTIONS:
-            known = (*SECTIONS, "source", "hook.NAME", "[channel]")
-            raise ConfigError(f"{file}: unknown section [{section}]{suggestion(section, known, '[{}]')}")
-        if not isinstance(rows, dict):
-            raise ConfigError(f"{file}: {section} must be a section, written [{section}]")
+    def _read_section(self, section: str, rows: Mapping[str, object]) -> None:
+        self._is_auth_enabled |= section == "auth" and bool(rows)
         for name, raw in rows.items():
-            key = f"{section}.{name}"
-            if key not in _BY_KEY:
-                raise ConfigError(f"{file}: unknown key {key}{suggestion(key, _BY_KEY)}")
-            yield f"{file}: {key}", _BY_KEY[key], raw
+            if nested := _NESTED.get(section, {}).get(name):
+                field, read = nested
+                with self._in_file.collected():
+                    self._values[section][field] = read(raw)
+            elif row := _BY_KEY.get(f"{section}.{name}"):
+                with self._in_file.collected((section, name)):
+                    self._values[section][name] = row.parse(raw)
+            else:
+                sentence = f"unknown key {key_of((section, name))}{_hint(section, name)}"
+                self._in_file.add((section, name), sentence, names_key=True)
+
+    def _set(self, row: Setting, text: str, place: str) -> None:
+        """Set the value that a variable or an option gives."""
+        path = (row.section, row.name)
+        mistakes = Mistakes()
+        with mistakes.collected(path):
+            self._values[row.section][row.name] = row.parse(text)
+            self._places[path] = place
+        self._elsewhere += (f"{place}: {mistake.reason}" for mistake in mistakes)
+        self._wrong |= {mistake.path for mistake in mistakes}
+        self._is_auth_enabled |= row.section == "auth"
+
+    def _add(self, mistake: Mistake) -> None:
+        """Add a mistake that a check has found, where the value comes from."""
+        place = self._places.get(mistake.path)
+        if place is not None:
+            self._elsewhere.append(f"{place}: {mistake.reason}")
+        elif self._file is not None and mistake.path in self._file.lines:
+            self._in_file.extend([mistake])
+        else:
+            self._elsewhere.append(str(mistake))
 
 
-def _part_of_auth(file: Path | None, content: Mapping[str, object], key: str, read: Callable[[object], T]) -> T | None:
-    """Remove a table from the section [auth] and return what it describes; None if there is none."""
-    section = content.get("auth")
-    if not isinstance(section, dict) or key not in section:
-        return None
-    try:
-        return read(section.pop(key))
-    except ValueError as error:
-        raise ConfigError(f"{file}: {error}") from error
-
-
-def _tables(file: Path | None, tables: object, read: Callable[[object], T]) -> T:
-    """Return what tables describe whose names or patterns are up to the operator."""
-    try:
-        return read(tables)
-    except ValueError as error:
-        raise ConfigError(f"{file}: {error}") from error
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        text = file.read_text(encoding="utf-8")
-        if text.startswith(_BYTE_ORDER_MARK):
-            raise ConfigError(f"{file}: begins with a byte order mark; save it as UTF-8 without one")
-        return tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: not UTF-8 at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: not TOML: {error}") from error
-
-
-def _of_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
-    for variable in sorted(name for name in environ if name.startswith("PUSHD_") and name not in _OF_CLIENTS):
-        if variable not in _BY_VARIABLE:
-            raise ConfigError(f"environment: unknown variable {variable}{suggestion(variable, _BY_VARIABLE)}")
-        yield f"environment {variable}", _BY_VARIABLE[variable], environ[variable]
-
-
-def _of_options(options: Mapping[str, Sequence[str]]) -> Iterator[_Given]:
-    for key, texts in options.items():
-        row = _BY_KEY[key]
-        yield f"option --{row.option}", row, " ".join(texts) if row.repeatable else texts[-1]
+def _hint(section: str, name: str) -> str:
+    """Return a suggestion for an unknown key: one of its section, or the section in which there is such a key."""
+    names = [row.name for row in SETTINGS if row.section == section]
+    names += _NESTED.get(section, ())
+    elsewhere = [row.key for row in SETTINGS if row.name == name]
+    within = suggestion(name, names, f"{section}.{{}}".format)
+    return within or (f", did you mean {' or '.join(elsewhere)}?" if elsewhere else suggestion(name, _BY_KEY))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pushd.backends.redis.address import parse_url
+from pushd.config.mistakes import InvalidEntries, shown, suggestion
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
@@ -44,7 +45,7 @@ def size(minimum: int = 1) -> Parser[int]:
     def parse(value: object) -> int:
         match = _SIZE.fullmatch(_text(value))
         if not match:
-            raise ValueError(f'{value!r} is not a size (examples: 65536, "64KiB", "4MiB")')
+            raise ValueError(f'{shown(value)} is not a size (examples: 65536, "64KiB", "4MiB")')
         return _at_least(minimum, int(match[1]) * _SIZES[match[2]], value)
 
     return parse
@@ -56,7 +57,7 @@ def count(minimum: int = 1) -> Parser[int]:
     def parse(value: object) -> int:
         digits = _text(value)
         if not re.fullmatch("[0-9]{1,15}", digits):
-            raise ValueError(f"{value!r} is not a whole number (example: 1000)")
+            raise ValueError(f"{shown(value)} is not a whole number (example: 1000)")
         return _at_least(minimum, int(digits), value)
 
     return parse
@@ -68,7 +69,7 @@ def duration(minimum: float = 1, maximum: float = _TEN_YEARS) -> Parser[float]:
     def parse(value: object) -> float:
         seconds = _seconds(value)
         if seconds > maximum:
-            raise ValueError(f"{value!r} is too long (must be at most {maximum} seconds)")
+            raise ValueError(f"{shown(value)} is too long (must be at most {maximum} seconds)")
         return _at_least(minimum, seconds, value, " seconds")
 
     return parse
@@ -81,7 +82,7 @@ def share(value: object) -> float:
     except ValueError:
         number = math.nan
     if not 0 <= number <= 1:
-        raise ValueError(f"{value!r} is not a number from 0 to 1 (examples: 0, 0.01, 1)")
+        raise ValueError(f"{shown(value)} is not a number from 0 to 1 (examples: 0, 0.01, 1)")
     return number
 
 
@@ -91,7 +92,7 @@ def choice(*words: str) -> Parser[str]:
     def parse(value: object) -> str:
         word = value.lower() if isinstance(value, str) else ""
         if word not in words:
-            raise ValueError(f"{value!r} is not one of {', '.join(words)}")
+            raise ValueError(f"{shown(value)} is not one of {', '.join(words)}{suggestion(word, words)}")
         return word
 
     return parse
@@ -100,14 +101,14 @@ def choice(*words: str) -> Parser[str]:
 def text(value: object) -> str:
     """Return a string, which may be empty."""
     if not isinstance(value, str) or "\0" in value:
-        raise ValueError(f"{value!r} is not a string without null characters")
+        raise ValueError(f"{shown(value)} is not a string without null characters")
     return value
 
 
 def nonblank_string(value: object) -> str:
     """Return a string that is not blank."""
     if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ValueError(f"{value!r} is not a non-blank string")
+        raise ValueError(f"{shown(value)} is not a non-blank string")
     return value
 
 
@@ -123,7 +124,7 @@ def prefix(value: object) -> str:
     """Return the prefix of key names in Redis."""
     if not isinstance(value, str) or not _PREFIX.fullmatch(value):
         accepted = "1 to 64 letters, digits and any of : . _ / -"
-        raise ValueError(f"{value!r} is not a valid prefix (accepted: {accepted}; example: pushd:)")
+        raise ValueError(f"{shown(value)} is not a valid prefix (accepted: {accepted}; example: pushd:)")
     return value
 
 
@@ -131,7 +132,7 @@ def flag(value: object) -> bool:
     """Return a boolean, from a boolean or one of the words true, yes, on, 1, false, no, off and 0."""
     word = str(value).lower() if isinstance(value, (bool, str)) else ""
     if word not in _BOOLEANS:
-        raise ValueError(f"{value!r} is neither true nor false")
+        raise ValueError(f"{shown(value)} is neither true nor false")
     return _BOOLEANS[word]
 
 
@@ -147,7 +148,7 @@ def string_list(entry: Callable[[str], str] = str) -> Parser[tuple[str, ...]]:
         strings = _strings(value)
         if [string.lower() for string in strings] == ["none"]:
             return ()
-        return tuple(map(entry, strings))
+        return tuple(_entries(entry, strings))
 
     return parse
 
@@ -157,14 +158,6 @@ def namespace_level(text: str) -> str:
     if not _NAMED_LEVEL.fullmatch(text):
         levels = ", ".join(LEVELS)
         raise ValueError(f"{text!r} is not NAME=LEVEL (example: pushd.transports=debug; the levels are {levels})")
-    return text
-
-
-def endpoint(text: str) -> str:
-    """Return an endpoint string. Only its form is checked here; `check_endpoint` checks the rest."""
-    kind, colon, _ = text.partition(":")
-    if not (kind and colon):
-        raise ValueError(f"{text!r} is not an endpoint string (example: tcp:8080:interface=127.0.0.1)")
     return text
 
 
@@ -213,14 +206,27 @@ def _seconds(value: object) -> float:
         return value
     match = _DURATION.fullmatch(_text(value))
     if not match:
-        raise ValueError(f'{value!r} is not a duration (examples: 10, 2.5, "10s", "15m", "24h", "7d")')
+        raise ValueError(f'{shown(value)} is not a duration (examples: 10, 2.5, "10s", "15m", "24h", "7d")')
     return float(match[1]) * _SECONDS[match[2]]
 
 
 def _at_least(minimum: N, number: N, value: object, unit: str = "") -> N:
     if number < minimum:
-        raise ValueError(f"{value!r} is too small (must be at least {minimum}{unit})")
+        raise ValueError(f"{shown(value)} is too small (must be at least {minimum}{unit})")
     return number
+
+
+def _entries(entry: Callable[[str], str], strings: list[str]) -> list[str]:
+    entries = []
+    reasons: dict[str | int, str] = {}
+    for number, string in enumerate(strings, 1):
+        try:
+            entries.append(entry(string))
+        except ValueError as error:
+            reasons[number] = str(error)
+    if reasons:
+        raise InvalidEntries(reasons)
+    return entries
 
 
 def _strings(value: object) -> list[str]:
@@ -228,4 +234,4 @@ def _strings(value: object) -> list[str]:
         return value.replace(",", " ").split()
     if isinstance(value, (list, tuple)) and all(isinstance(string, str) for string in value):
         return list(value)
-    raise ValueError(f"{value!r} is not a list of strings")
+    raise ValueError(f"{shown(value)} is not a list of strings")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pushd.config.fields import setting
+from pushd.config.mistakes import shown
 from pushd.config.parsers import count, duration, flag, nonblank_string, size
 from pushd.core.errors import Refusal
 from pushd.core.names import check_channel
@@ -13,9 +14,9 @@ def member_channel(value: object) -> str:
     try:
         name = check_channel(nonblank_string(value))
     except Refusal as refusal:
-        raise ValueError(f"{value!r} is not a channel name: {refusal}") from None
+        raise ValueError(f"{shown(value)} is not a channel name: {refusal}") from None
     if name[0] == "$":
-        raise ValueError(f"{value!r} begins with $: these channels have no members")
+        raise ValueError(f"{shown(value)} begins with $: these channels have no members")
     return name
 
 

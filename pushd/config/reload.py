@@ -6,15 +6,17 @@ Settings that need a restart keep their values, and are logged. An invalid confi
 import os
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from typing import Any, NamedTuple, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger, LogLevel
 
-from pushd.config.table import SETTINGS, Config, ConfigError
+from pushd.config.dialects import KINDS as DIALECTS
+from pushd.config.mistakes import ConfigError
+from pushd.config.table import SETTINGS, Config
 from pushd.logs import Threshold
 from pushd.net.supervisor import Supervisor
 
@@ -79,6 +81,9 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
         applied.append("auth.url_keys")
     if loaded.auth.callback != now.auth.callback:
         applied.append("auth.callback")
+    config, of_dialects = _with_dialects(config, loaded)
+    applied += of_dialects.applied
+    at_restart += of_dialects.at_restart
     if loaded.channels != now.channels:
         config = replace(config, channels=loaded.channels)
         applied.append("channel")
@@ -89,6 +94,30 @@ def compare(now: Config, loaded: Config) -> ConfigChange:
     names = dict.fromkeys([*before, *after])
     applied += [f"source.{name}" for name in names if before.get(name) != after.get(name)]
     return ConfigChange(config, tuple(applied), tuple(at_restart))
+
+
+class _Keys(NamedTuple):
+    applied: list[str]
+    at_restart: list[str]
+
+
+def _with_dialects(config: Config, loaded: Config) -> tuple[Config, _Keys]:
+    """Return a configuration with the settings of dialects that a reload changes, and the keys of all that differ."""
+    keys = _Keys([], [])
+    dialects = config.dialects
+    for name, kind in DIALECTS.items():
+        before, after = getattr(dialects, name), getattr(loaded.dialects, name)
+        for row in fields(kind):
+            value = getattr(after, row.name)
+            if value == getattr(before, row.name):
+                continue
+            key = f"dialects.{name}.{row.name}"
+            if row.metadata["at_restart"]:
+                keys.at_restart.append(key)
+                continue
+            keys.applied.append(key)
+            dialects = replace(dialects, **{name: replace(getattr(dialects, name), **{row.name: value})})
+    return replace(config, dialects=dialects), keys
 
 
 class Reload(Service):
@@ -140,7 +169,7 @@ class Reload(Service):
             change = compare(self._config, self._load())
             await self._daemon.reconfigure(change.config)
         except ConfigError as error:
-            self.log.error("Configuration not reloaded, nothing changed: {reason}", reason=str(error))
+            self._log_refusal(error.sentences)
         else:
             before, self._config = self._config.log, change.config
             now = change.config.log
@@ -150,6 +179,14 @@ class Reload(Service):
             self._threshold.reconfigure(now.level, now.levels)
         finally:
             supervisor.reloaded()
+
+    def _log_refusal(self, sentences: Sequence[str]) -> None:
+        """Log each mistake in a line of its own."""
+        one, *more = sentences
+        reason = f"{len(sentences)} mistakes" if more else one
+        self.log.error("Configuration not reloaded, nothing changed: {reason}", reason=reason)
+        for sentence in sentences if more else ():
+            self.log.error("{sentence}", sentence=sentence)
 
     def _log_change(self, change: ConfigChange) -> None:
         """Log the keys of the changed settings. A value may be a secret."""

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from twisted.application.service import IService
 
-from pushd.config.fields import parse_rows, parse_value, required, setting
+from pushd.config.fields import read_fields, required, setting
+from pushd.config.mistakes import InvalidSettings, KeyPath, Mistake, Mistakes, parse_value, shown
 from pushd.config.parsers import choice, count, duration, flag, nonblank_string, string_list
 from pushd.core.errors import Refusal
 from pushd.core.message import draft
@@ -38,29 +39,29 @@ def channel_name(value: object) -> str:
     try:
         name = check_channel(nonblank_string(value))
     except Refusal as refusal:
-        raise ValueError(f"{value!r} is not a channel name: {refusal}") from None
+        raise ValueError(f"{shown(value)} is not a channel name: {refusal}") from None
     if name.startswith(PRESENCE):
-        raise ValueError(f"{value!r} is the channel of the events of members, to which only the daemon publishes")
+        raise ValueError(f"{shown(value)} is the channel of the events of members, to which only the daemon publishes")
     return name
 
 
 def media_type(value: object) -> str | None:
     """Return a content type; None for an empty string."""
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a content type")
+        raise ValueError(f"{shown(value)} is not a content type")
     try:
         if value:
             draft("-", b"0", value)
         return value or None
     except Refusal as refusal:
-        raise ValueError(f"{value!r} is not accepted: {refusal}") from None
+        raise ValueError(f"{shown(value)} is not accepted: {refusal}") from None
 
 
 def argv(value: object) -> tuple[str, ...]:
     """Return a program and its arguments."""
     arguments = value if isinstance(value, list) else []
     if not arguments or not all(isinstance(word, str) and "\0" not in word for word in arguments) or not arguments[0]:
-        raise ValueError(f'{value!r} is not a program and its arguments (example: ["vmstat", "-n", "1"])')
+        raise ValueError(f'{shown(value)} is not a program and its arguments (example: ["vmstat", "-n", "1"])')
     return tuple(arguments)
 
 
@@ -188,20 +189,38 @@ def read_sources(tables: object) -> tuple[Source, ...]:
     """Return the sources of a configuration file.
 
     :param tables: the value of `source` in the file: a table by the name of each source.
-    :raises ValueError: when a setting is invalid. The text begins with its key.
+    :raises InvalidSettings: with all mistakes.
     """
+    mistakes = Mistakes()
     if not isinstance(tables, dict):
-        raise ValueError("source must be a table of sections, written [source.NAME]")
-    return tuple(_read_source(name, table) for name, table in tables.items())
+        mistakes.add(("source",), "must be a table of sections, written [source.NAME]")
+        tables = {}
+    sources = []
+    for name, table in tables.items():
+        with mistakes.collected():
+            sources.append(_read_source(name, table))
+    mistakes.check()
+    return tuple(sources)
 
 
 def _read_source(name: str, table: object) -> Source:
-    key = f"source.{name}"
-    if not isinstance(table, dict):
-        raise ValueError(f"{key}: must be a section, written [{key}]")
+    path = ("source", name)
+    mistakes = Mistakes()
     if not _NAME.fullmatch(name):
-        raise ValueError(f"source.{name!r}: name must have 1 to 64 letters, digits, - and _")
+        mistakes.add(path, "name must have 1 to 64 letters, digits, - and _")
+    with mistakes.collected():
+        source: Source = read_fields(path, _kind_of(path, table), table, "kind", name=name)
+    mistakes.check()
+    return source
+
+
+def _kind_of(path: KeyPath, table: object) -> type[Source]:
+    """Return the class that the key `kind` of a table names.
+
+    :raises InvalidSettings: when it names none.
+    """
+    if not isinstance(table, dict):
+        return Source  # the error about the table follows
     if "kind" not in table:
-        raise ValueError(f"{key}.kind: is missing (must be one of {', '.join(KINDS)})")
-    source = KINDS[parse_value(f"{key}.kind", choice(*KINDS), table["kind"])]
-    return source(name=name, **dict(parse_rows(key, source, table, "kind")))
+        raise InvalidSettings([Mistake((*path, "kind"), f"is missing (must be one of {', '.join(KINDS)})")])
+    return KINDS[parse_value((*path, "kind"), choice(*KINDS), table["kind"])]

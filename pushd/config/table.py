@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from pushd.config.auth import AuthSettings
+from pushd.config.dialects import DialectSettings
+from pushd.config.endpoints import endpoints
 from pushd.config.fields import setting
 from pushd.config.hooks import Hooks
 from pushd.config.parsers import (
@@ -16,7 +18,6 @@ from pushd.config.parsers import (
     choice,
     count,
     duration,
-    endpoint,
     flag,
     host,
     namespace_level,
@@ -34,27 +35,23 @@ from pushd.config.sources import Source
 from pushd.core.channel_rules import ChannelRules
 
 
-class ConfigError(ValueError):
-    """The configuration is invalid. The text is one sentence that names the place and the setting."""
-
-
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
     """HTTP and WebSocket."""
 
     listen: tuple[str, ...] = setting(
         ["tcp:8080:interface=127.0.0.1"],
-        string_list(endpoint),
+        endpoints,
         "Endpoints of HTTP and WebSocket; an empty list disables them.",
-        "endpoint strings",
+        "addresses or endpoint strings",
         alias="http",
         at_restart=True,
     )
     admin_listen: tuple[str, ...] = setting(
         [],
-        string_list(endpoint),
+        endpoints,
         "Endpoints of the addresses for operators, which http.listen then does not serve.",
-        "endpoint strings",
+        "addresses or endpoint strings",
         at_restart=True,
     )
     reuse_port: bool = setting(
@@ -102,9 +99,9 @@ class TcpSettings:
 
     listen: tuple[str, ...] = setting(
         ["tcp:8081:interface=127.0.0.1"],
-        string_list(endpoint),
+        endpoints,
         "Endpoints of the line protocol; an empty list disables it.",
-        "endpoint strings",
+        "addresses or endpoint strings",
         alias="tcp",
         at_restart=True,
     )
@@ -326,6 +323,7 @@ class Config:
     limits: LimitSettings = field(default_factory=LimitSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
     presence: PresenceSettings = field(default_factory=PresenceSettings)
+    dialects: DialectSettings = field(default_factory=DialectSettings)
     backend: BackendSettings = field(default_factory=BackendSettings)
     keepalive: KeepaliveSettings = field(default_factory=KeepaliveSettings)
     stop: StopSettings = field(default_factory=StopSettings)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from pushd.core.catch_up import CatchUp
-from pushd.core.delivery import Batch, Recent, Wire
+from pushd.core.delivery import Batch, Delivery, Recent, Wire
 from pushd.core.message import Gap, Message
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.outlet import Outlet
@@ -25,6 +25,8 @@ class PollResult(NamedTuple):
     """The id from which to continue."""
     has_ended: bool = False
     """Whether every channel has ended, so that nothing can follow."""
+    deliveries: Sequence[Delivery] = ()
+    """The messages, with the frames that all subscribers share."""
 
 
 class PollConsumer(Outlet, Protocol):
@@ -37,12 +39,12 @@ class PollConsumer(Outlet, Protocol):
 class Poll(Subscriber):
     """One poll. Its limits are those of the response, which has room for one message of any size."""
 
-    __slots__ = ("_consumer", "_gaps", "_messages", "_pending", "has_ended", "position")
+    __slots__ = ("_consumer", "_deliveries", "_gaps", "_pending", "has_ended", "position")
 
     def __init__(self, consumer: PollConsumer, wire: Wire, limits: QueueLimits, peer: Peer) -> None:
         super().__init__(consumer, wire, limits, Policy.DISCONNECT, peer)
         self._consumer = consumer
-        self._messages: Sequence[Message] = ()
+        self._deliveries: Sequence[Delivery] = ()
         self._gaps: Sequence[Gap] = ()
         self._pending: Sequence[Gap] = ()
         """Gaps after `position`."""
@@ -54,7 +56,7 @@ class Poll(Subscriber):
     def deliver(self, batch: Batch) -> int:
         """Take a live batch and finish, if it has messages of the topics."""
         if not self.is_closed and (selected := self.select(batch)):
-            self._messages = [delivery.message for delivery in selected]
+            self._deliveries = selected
             self._take_pending()
             self.finish()
         return 0
@@ -68,7 +70,7 @@ class Poll(Subscriber):
 
     def replay(self, catch_up: CatchUp, page: Page, recent: Recent) -> bool:
         """Take a page of the history; finish when the response is full, or at the last page if there is anything."""
-        messages = [*self._messages, *page.messages]
+        deliveries = [*self._deliveries, *map(recent.of, page.messages)]
         if page.is_last or page.position != catch_up.origin:
             self._take_pending()
             self._gaps = (*self._gaps, *catch_up.reports.of_page(page))
@@ -76,10 +78,10 @@ class Poll(Subscriber):
         catch_up.position = page.position.seq
         done = page.is_last and catch_up.has_reached(page.position)
         if done:
-            messages += [delivery.message for delivery in catch_up.take_held()]
+            deliveries += catch_up.take_held()
             self.go_live(catch_up.topics, page.position.seq)
-        self._messages = tuple(messages)
-        if self._fits() < len(self._messages) or (done and (self._messages or self._gaps)):
+        self._deliveries = deliveries
+        if self._fits() < len(deliveries) or (done and (deliveries or self._gaps)):
             self.finish()
         elif done:
             for channel in dict.fromkeys((*page.ended, *catch_up.ends)):
@@ -88,9 +90,10 @@ class Poll(Subscriber):
 
     def finish(self) -> None:
         """Return what has been received, which may be nothing."""
-        messages = self._messages[: self._fits()]
+        deliveries = self._deliveries[: self._fits()]
+        messages = [delivery.message for delivery in deliveries]
         position = next((message.id for message in reversed(messages) if message.is_kept), self.position)
-        self._consumer.deliver_result(PollResult(messages, self._gaps, position, self.has_ended))
+        self._consumer.deliver_result(PollResult(messages, self._gaps, position, self.has_ended, deliveries))
 
     def _take_pending(self) -> None:
         self._gaps, self._pending = (*self._gaps, *self._pending), ()
@@ -98,8 +101,8 @@ class Poll(Subscriber):
     def _fits(self) -> int:
         """Return how many of the messages fit into one response."""
         size = 0
-        for number, message in enumerate(self._messages):
-            size += len(message.data)
+        for number, delivery in enumerate(self._deliveries):
+            size += len(delivery.message.data)
             if number and (number >= self._limits.messages or size > self._limits.bytes):
                 return number
-        return len(self._messages)
+        return len(self._deliveries)

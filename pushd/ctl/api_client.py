@@ -1,158 +1,83 @@
-"""A client of the daemon's HTTP API."""
+"""The client of pushctl: that of `pushd.client`, with a token of the command line, and with other transports."""
 
-import json
-import socket
 from argparse import Namespace
-from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+from pushd.client import Pushd, Subscription
+from pushd.client.core.address import Address, quote_topics
+from pushd.client.core.call import Call, Repeat, read_json
+from pushd.client.core.interface import HttpRequest, HttpResponse
+from pushd.client.core.subscription_options import SubscriptionOptions
+from pushd.client.network.sync_http import SyncHttp
+from pushd.client.network.sync_subscription import SyncSubscriptionNetwork
+from pushd.client.sync import run
 from pushd.ctl.credential import Credential, choose_credential
-from pushd.ctl.errors import CredentialRefused, RequestRefused, TemporarilyRefused, Unreachable
 
-if TYPE_CHECKING:
-    from websockets.sync.client import ClientConnection
+T = TypeVar("T")
+NetworkFactory = Callable[[Address, SyncHttp, int], SyncSubscriptionNetwork]
+"""Returns the network of a subscription; the number is the most bytes of a message."""
 
 _TIMEOUT_SECONDS = 30.0
-"""Read timeout; streams send a keepalive every 25 s."""
-_TEMPORARY_STATUSES = (429, 503)
-"""Statuses after which a retry may succeed."""
+quote_path = quote_topics
+"""Return comma-separated topics, percent-encoded for the path of a URL."""
 
 
-class ApiClient:
+class ApiClient(Pushd):
     """A client of one daemon, given the address of its HTTP listener.
 
     :param url: ``http://HOST[:PORT][/PATH]`` or ``https://…``.
     :param credential: sent with each request; None: nothing.
+    :param retry_seconds: for how long a call that failed is repeated, where a repeat does no harm.
     :raises ValueError: when the URL has another form.
     """
 
-    def __init__(self, url: str, credential: Credential | None = None) -> None:
+    def __init__(self, url: str, credential: Credential | None = None, *, retry_seconds: float = 0.0) -> None:
+        self.address = Address(url)
         self.credential = credential or Credential()
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(
-                f"address must be http:// or https:// with a host, such as http://localhost:8080 (got {url!r})"
-            )
-        self._connection_class = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        self._host, self._port, self._path = parts.hostname, parts.port, parts.path.rstrip("/")
-        self._display_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._path}"
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        port = "" if self._port in (None, self._connection_class.default_port) else f":{self._port}"
-        self._authority = f"{host}{port}"
-        self.origin = f"{parts.scheme}://{self._authority}"
-        """Origin of pages served at this address, as browsers serialize it (RFC 6454, section 6.2)."""
+        self._url = url
+        super().__init__(url, self.credential.source(), timeout=_TIMEOUT_SECONDS, retry_seconds=retry_seconds)
 
-    def open(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, object] | None = None,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        *,
-        seconds: float = _TIMEOUT_SECONDS,
-        accept: int | None = None,
-    ) -> HTTPResponse:
-        """Send a request and return the response, whose body has not been read yet.
+    def with_retries(self, seconds: float) -> "ApiClient":
+        """Return a client of the same daemon that repeats calls for as long as this."""
+        return ApiClient(self._url, self.credential, retry_seconds=seconds)
 
-        :param query: query parameters; those that are None are omitted.
-        :param seconds: read timeout.
-        :param accept: a status of 400 or above that is an answer too.
-        :raises Unreachable: when there is no response.
-        :raises RequestRefused: when the status is another one of 400 or above.
+    def perform(self, call: Call[T]) -> T:
+        """Return the result of a call.
+
+        :raises ConnectionFailed: when there is no answer.
+        :raises Refused: when the daemon refuses it, or the answer is not one of pushd.
         """
-        connection = self.connection(seconds)
-        try:
-            connection.request(method, self.target(path, query), body, {**self.credential.headers(), **(headers or {})})
-            response = connection.getresponse()
-        except (OSError, HTTPException) as error:
-            raise self.unreachable(error) from error
-        if response.status >= 400 and response.status != accept:
-            raise _refusal(response.status, response.reason, _read_body(response))
-        return response
-
-    def connection(self, seconds: float = _TIMEOUT_SECONDS) -> HTTPConnection:
-        """Return a connection, which is opened by its first request.
-
-        :param seconds: read timeout.
-        """
-        return self._connection_class(self._host, self._port, timeout=seconds)
-
-    def target(self, path: str, query: Mapping[str, object] | None = None) -> str:
-        """Return the request target (RFC 9112, section 3.2) for a path; query parameters that are None are omitted."""
-        parameters = {name: value for name, value in (query or {}).items() if value is not None}
-        return self._path + path + ("?" + urlencode(parameters) if parameters else "")
-
-    def unreachable(self, error: Exception) -> Unreachable:
-        """Return the exception for a failed connection or request."""
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return Unreachable(f"{self._display_url} cannot be reached: {reason}")
-
-    def connect(self) -> socket.socket:
-        """Return a connected socket for requests that are encoded by `encode_head`.
-
-        :raises Unreachable: when the connection cannot be opened.
-        """
-        connection = self.connection()
-        try:
-            connection.connect()
-        except OSError as error:
-            raise self.unreachable(error) from error
-        sock: socket.socket = connection.sock
-        return sock
-
-    def encode_head(self, method: str, path: str, lines: str = "") -> bytes:
-        """Return the encoded request line and headers (RFC 9112, section 3).
-
-        :param lines: additional header lines, each terminated by CRLF.
-        """
-        request = f"{method} {self.target(path)} HTTP/1.1\r\nHost: {self._authority}\r\n{lines}\r\n"
-        return request.encode("ascii")
-
-    def websocket(self, path: str, query: Mapping[str, object], subprotocol: str) -> "ClientConnection":
-        """Return an open WebSocket. Raises the same exceptions as `open`."""
-        # Imported lazily: this import takes longer than the start of the rest of the program.
-        from websockets.exceptions import InvalidHandshake, InvalidStatus
-        from websockets.sync.client import connect
-        from websockets.typing import Subprotocol
-
-        scheme = "wss" if self._connection_class is HTTPSConnection else "ws"
-        try:
-            return connect(
-                f"{scheme}://{self._authority}{self.target(path, query)}",
-                subprotocols=[Subprotocol(subprotocol)],
-                additional_headers=self.credential.headers(),
-                open_timeout=_TIMEOUT_SECONDS,
-                ping_interval=_TIMEOUT_SECONDS,
-                max_size=None,
-                compression=None,
-                proxy=None,
-            )
-        except InvalidStatus as error:
-            response = error.response
-            raise _refusal(response.status_code, response.reason_phrase, bytes(response.body or b"")) from error
-        except InvalidHandshake as error:
-            raise RequestRefused(f"{self._display_url} did not respond as pushd does: {error}") from error
-        except OSError as error:
-            raise self.unreachable(error) from error
+        return self._perform(call)
 
     def request_json(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, object] | None = None,
-        body: bytes | None = None,
-        *,
-        accept: int | None = None,
+        self, method: str, path: str, query: Mapping[str, object] | None = None, body: bytes | None = None
     ) -> Any:
-        """Send a request and return the decoded JSON body. Takes and raises the same as `open`."""
-        response = self.open(method, path, query, body, accept=accept)
-        try:
-            return json.loads(response.read())
-        except (OSError, HTTPException, ValueError) as error:
-            raise RequestRefused(f"{self._display_url} did not respond as pushd does") from error
+        """Send a request and return the decoded JSON body. Raises as `perform`.
+
+        :param query: query parameters; those that are None are omitted.
+        """
+        return self.perform(Call(method, path, read_json, query or {}, body, repeat=Repeat.IF_NOT_DONE))
+
+    def request_text(self, method: str, path: str) -> str:
+        """Send a request and return the body, which is UTF-8. Raises as `perform`."""
+        return self.perform(Call(method, path, lambda response: response.body.decode("utf-8", "replace")))
+
+    def get(self, path: str) -> HttpResponse:
+        """Return the response to a GET, whatever its status.
+
+        :raises ConnectionFailed: when there is no answer.
+        """
+        headers = self.credential.headers()
+        return run(self._http.send(HttpRequest("GET", self.address.target(path), headers, None, _TIMEOUT_SECONDS)))
+
+    def subscription(self, options: SubscriptionOptions, make_network: NetworkFactory) -> Subscription:
+        """Return a subscription, which is not connected yet.
+
+        :param make_network: returns what opens its connections, and understands their wire.
+        """
+        network = make_network(self.address, self._http, options.max_message_bytes)
+        return Subscription(self._core.subscriber(options, network), network)
 
 
 def api_of(args: Namespace) -> ApiClient:
@@ -162,25 +87,3 @@ def api_of(args: Namespace) -> ApiClient:
     :raises CtlError: when the token is.
     """
     return ApiClient(args.url, choose_credential(args))
-
-
-def quote_path(name: str) -> str:
-    """Return comma-separated topics, percent-encoded for the path of a URL."""
-    return quote(name, safe="/,*")
-
-
-def _refusal(status: int, reason: str, body: bytes) -> RequestRefused:
-    try:
-        error = json.loads(body)["error"]
-        sentence = f"{error['code']}: {error['message']}"
-    except (ValueError, LookupError, TypeError):
-        sentence = f"request refused with {status} {reason}"
-    kind = CredentialRefused if status == 401 else RequestRefused
-    return (TemporarilyRefused if status in _TEMPORARY_STATUSES else kind)(sentence)
-
-
-def _read_body(response: HTTPResponse) -> bytes:
-    try:
-        return response.read(65536)
-    except (OSError, HTTPException):
-        return b""

@@ -14,11 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pushd.client import PushdError
 from pushd.ctl.api_client import ApiClient, quote_path
 from pushd.ctl.bench_client import READ_BYTES, BenchClient, encode_marker
-from pushd.ctl.clients import auth_line
-from pushd.ctl.errors import CtlError, Unreachable
+from pushd.ctl.errors import CtlError
 from pushd.ctl.latency import Latencies
+from pushd.ctl.raw_connections import connect, encode_head, unreachable
+from pushd.ctl.wires.tcp import auth_line
 
 _SUBSCRIBE_SECONDS, _DRAIN_SECONDS = 30.0, 10.0
 """Time allowed for all subscriptions to be acknowledged, and for the last messages to arrive."""
@@ -141,7 +143,7 @@ class BenchRun:
                 self._publisher.close()
             self._selector.close()
             for channel in self._channels:
-                with suppress(CtlError):
+                with suppress(PushdError):
                     self._api.request_json("DELETE", f"/pub/{quote_path(channel)}")
         return self._result
 
@@ -280,12 +282,11 @@ class BenchRun:
 
     def _connect(self) -> socket.socket:
         if self._plan.transport != "tcp":
-            return self._api.connect()
+            return connect(self._api.address)
         try:
             return socket.create_connection(self._tcp, _SUBSCRIBE_SECONDS)
         except OSError as error:
-            host, port = self._tcp
-            raise Unreachable(f"{host}:{port} cannot be reached: {error.strerror or error}") from error
+            raise unreachable("{}:{}".format(*self._tcp), error) from error
 
     def _encode_subscribe(self, channel: str) -> bytes:
         transport = self._plan.transport
@@ -293,7 +294,7 @@ class BenchRun:
             return f"{auth_line(self._token)}FORMAT raw\r\nSUB {channel}\r\n".encode()
         is_websocket = transport == "websocket"
         lines = self._authorization + (_HANDSHAKE if is_websocket else "")
-        return self._api.encode_head("GET", f"/{'ws' if is_websocket else transport}/{channel}", lines)
+        return encode_head(self._api.address, "GET", f"/{'ws' if is_websocket else transport}/{channel}", lines)
 
     def _encode_publish(self, number: int) -> bytes:
         channel = self._channels[number % self._plan.channels]
@@ -301,7 +302,7 @@ class BenchRun:
         if self._plan.transport == "tcp":
             return b"PUB %b %b\r\n" % (channel.encode(), marker)
         lines = f"{self._authorization}Content-Type: text/plain\r\nContent-Length: {len(marker)}\r\n"
-        return self._api.encode_head("POST", f"/pub/{channel}", lines) + marker
+        return encode_head(self._api.address, "POST", f"/pub/{channel}", lines) + marker
 
 
 def raise_file_limit(connections: int) -> None:

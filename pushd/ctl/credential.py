@@ -3,7 +3,8 @@
 import os
 import re
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from pushd.ctl.errors import CtlError
@@ -16,7 +17,9 @@ _TOKEN = re.compile(r"[!-~]+")
 
 
 class Credential:
-    """A token, or a file that contains one and is read again for each connection; or nothing.
+    """A token, or a file that contains one, or nothing.
+
+    The file is read again when the daemon refuses the token that it contained, or that expires soon.
 
     No error contains the token or a part of it.
     """
@@ -27,30 +30,22 @@ class Credential:
         """
         self._text = None if token is None else check_token(token, "token")
         self._file = file
-        self._used: str | None = None
-        """The token of the newest connection."""
 
     def token(self) -> str | None:
-        """Return the token for a new connection; None if there is none.
+        """Return the token; None if there is none.
 
         :raises CtlError: when the file cannot be read, or contains no token.
         """
-        self._used = self._text if self._file is None else read_token(self._file)
-        return self._used
+        return self._text if self._file is None else read_token(self._file)
 
     def headers(self) -> dict[str, str]:
         """Return the request header with the token (RFC 6750, section 2.1), if there is one. Raises as `token`."""
         token = self.token()
         return {} if token is None else {"Authorization": f"Bearer {token}"}
 
-    def is_renewed(self) -> bool:
-        """Return whether the file contains another token than that of the newest connection."""
-        if self._file is None:
-            return False
-        try:
-            return read_token(self._file) != self._used
-        except CtlError:
-            return False
+    def source(self) -> str | Callable[[], str] | None:
+        """Return the token for a client: where it is in a file, a function that reads it."""
+        return self._text if self._file is None else partial(read_token, self._file)
 
 
 def choose_credential(args: Namespace, environ: Mapping[str, str] = os.environ) -> Credential:

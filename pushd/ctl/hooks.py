@@ -1,22 +1,13 @@
 """The command ``pushctl hooks``: what hooks do, and sending their dead letters again."""
 
 import json
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from pushd.ctl.api_client import api_of, quote_path
-from pushd.ctl.output import escape_controls
-
-
-def add_hooks_options(command: ArgumentParser) -> None:
-    """Add the options of `hooks`."""
-    command.add_argument("name", nargs="?", help="only this hook")
-    command.add_argument("--replay", action="store_true", help="send the dead letters of the hook again")
-    command.add_argument("--since", metavar="CURSOR", help="with --replay: only those after this cursor")
-    command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(usage_of=command)
+from pushd.ctl.terminal import escape_controls
 
 
 def hooks(args: Namespace) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pushd.ctl.api_client import ApiClient, api_of, quote_path
-from pushd.ctl.output import escape_controls
+from pushd.ctl.terminal import escape_controls
 
 _PAGE = 1000
 

@@ -8,9 +8,9 @@ from pushd.ctl.api_client import api_of
 from pushd.ctl.bench import BenchPlan, BenchRun, raise_file_limit
 from pushd.ctl.errors import EXIT_FAILED
 from pushd.ctl.latency import format_duration
-from pushd.ctl.output import warn
 from pushd.ctl.progress import Progress
 from pushd.ctl.subscribe import tcp_address
+from pushd.ctl.terminal import warn
 
 _BUSY_SHARE = 0.9
 """Fraction of CPU time above which pushctl itself, not the daemon, limits the throughput."""

@@ -2,62 +2,64 @@
 
 import base64
 import json
-import re
-import sys
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO
 
-from pushd.ctl.colors import Color, paint
-
-if TYPE_CHECKING:
-    from pushd.ctl.clients import Item
-
-_CONTROLS = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""Characters by which a text could control a terminal or change the order of what it shows, but not tab and newline."""
+from pushd.client.messages import Gap, Item, Message
+from pushd.ctl.terminal import escape_controls
 
 
-def is_message(item: "Item") -> bool:
-    """Return whether an item is a message, which may be ephemeral."""
-    return "channel" in item and "type" not in item
-
-
-def message_data(message: "Item") -> bytes:
+def message_data(message: Message) -> bytes:
     """Return the data of a message as it was published."""
-    if "data_base64" in message:
-        return base64.b64decode(message["data_base64"])
-    data = message["data"]
-    is_json = str(message["content_type"]).partition(";")[0].strip().lower() == "application/json"
-    return json.dumps(data, ensure_ascii=False).encode() if is_json else str(data).encode()
+    if isinstance(message.data, bytes):
+        return message.data
+    is_json = message.content_type.partition(";")[0].strip().lower() == "application/json"
+    return json.dumps(message.data, ensure_ascii=False).encode() if is_json else str(message.data).encode()
 
 
-def escape_controls(text: str) -> str:
-    """Escape characters that could control a terminal, so that what a publisher sent cannot; JSON stays JSON."""
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+def to_json(item: Item) -> dict[str, Any]:
+    """Return a message, gap or end as the JSON object of the protocol."""
+    if isinstance(item, Message):
+        return _message_to_json(item)
+    if isinstance(item, Gap):
+        return {"type": "gap", "topic": item.topic, "from": item.start, "to": item.end, "reason": item.reason}
+    return {"type": "end", "channel": item.channel}
 
 
-def write_data(out: BinaryIO, message: "Item", with_channel: bool) -> None:
+def _message_to_json(message: Message) -> dict[str, Any]:
+    fields = {
+        "id": message.id,
+        "kept": False if message.id is None else None,
+        "prev": message.prev,
+        "channel": message.channel,
+        "time": message.time,
+        "event": message.event,
+        "from": message.sender,
+        "reply_to": message.reply_to,
+        "content_type": message.content_type,
+    }
+    is_bytes = isinstance(message.data, bytes)
+    data = {"data_base64": base64.b64encode(message.data).decode()} if is_bytes else {"data": message.data}
+    return {name: value for name, value in fields.items() if value is not None} | data
+
+
+def write_data(out: BinaryIO, message: Message, with_channel: bool) -> None:
     """Write the data and a newline; with `with_channel`, the channel name and a tab come first."""
-    name = f"{message['channel']}\t".encode() if with_channel else b""
+    name = f"{message.channel}\t".encode() if with_channel else b""
     _write_line(out, name + message_data(message))
 
 
-def write_json(out: BinaryIO, item: "Item") -> None:
-    """Write a message or control object as a line of JSON."""
-    _write_line(out, json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode())
+def write_json(out: BinaryIO, item: Item) -> None:
+    """Write a message, gap or end as a line of JSON."""
+    _write_line(out, json.dumps(to_json(item), ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def write_summary(out: BinaryIO, message: "Item", counts: str) -> None:
+def write_summary(out: BinaryIO, message: Message, counts: str) -> None:
     """Write one line: time (UTC), channel, id, event, content type, size and subscriber counts, but not the data."""
-    when = datetime.fromtimestamp(message.get("time", time.time()), UTC).strftime("%H:%M:%S.%f")[:-3]
-    fields = (message.get("id", "-"), message.get("event", "-"), message["content_type"].replace(" ", ""))
-    _write_line(out, f"{when} {message['channel']} {' '.join(fields)} {len(message_data(message))} B {counts}".encode())
-
-
-def warn(sentence: str) -> None:
-    """Write a warning to standard error."""
-    name = paint("pushctl:", Color.YELLOW, sys.stderr)
-    print(f"{name} {escape_controls(sentence)}", file=sys.stderr, flush=True)
+    when = datetime.fromtimestamp(message.time or time.time(), UTC).strftime("%H:%M:%S.%f")[:-3]
+    fields = (message.id or "-", message.event or "-", message.content_type.replace(" ", ""))
+    _write_line(out, f"{when} {message.channel} {' '.join(fields)} {len(message_data(message))} B {counts}".encode())
 
 
 def _write_line(out: BinaryIO, line: bytes) -> None:

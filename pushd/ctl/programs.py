@@ -3,22 +3,21 @@
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import NamedTuple
 
+from pushd.client.messages import Message
 from pushd.ctl.output import message_data
 
-if TYPE_CHECKING:
-    from pushd.ctl.clients import Item
-
 _VARIABLES = {
-    "id": "PUSHD_ID",
-    "channel": "PUSHD_CHANNEL",
-    "event": "PUSHD_EVENT",
-    "content_type": "PUSHD_CONTENT_TYPE",
-    "from": "PUSHD_FROM",
+    "PUSHD_ID": attrgetter("id"),
+    "PUSHD_CHANNEL": attrgetter("channel"),
+    "PUSHD_EVENT": attrgetter("event"),
+    "PUSHD_CONTENT_TYPE": attrgetter("content_type"),
+    "PUSHD_FROM": attrgetter("sender"),
 }
-"""The environment variables of a program, by the fields of the message that they contain."""
+"""The environment variables of a program, and what of the message they contain, if it has that."""
 
 
 class ProgramResult(NamedTuple):
@@ -30,15 +29,15 @@ class ProgramResult(NamedTuple):
     """Its standard output, if that was captured."""
 
 
-def run_program(command: str | Sequence[str], message: "Item", *, captures_output: bool = False) -> ProgramResult:
+def run_program(command: str | Sequence[str], message: Message, *, captures_output: bool = False) -> ProgramResult:
     """Run a program with the data of a message on its standard input.
 
     :param command: a command line, which is split as a shell does it, or the program and its arguments.
     :param captures_output: whether to return its standard output, which else is that of pushctl.
     """
     words = shlex.split(command) if isinstance(command, str) else command
-    given: Mapping[str, str] = {name: str(message[field]) for field, name in _VARIABLES.items() if field in message}
-    environ = {**{name: value for name, value in os.environ.items() if name not in _VARIABLES.values()}, **given}
+    variables = {name: get(message) for name, get in _VARIABLES.items()}
+    environ = {name: value for name, value in (os.environ | variables).items() if value is not None}
     stdout = subprocess.PIPE if captures_output else None
     try:
         done = subprocess.run(words, input=message_data(message), env=environ, stdout=stdout, check=False)

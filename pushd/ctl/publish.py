@@ -1,36 +1,88 @@
 """`pushctl pub`: publish a message, a file, or each line of the input."""
 
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from pushd.ctl.api_client import api_of, quote_path
+from pushd.client import ConnectionFailed, Publication, Receipt, Refused, TemporarilyRefused
+from pushd.client.core import calls
+from pushd.client.core.call import Call
+from pushd.ctl.api_client import ApiClient, api_of
 from pushd.ctl.content_types import content_type_of_file
-from pushd.ctl.errors import CtlError, RequestRefused
+from pushd.ctl.errors import CtlError
+
+_RETRY_SECONDS = 60.0
+"""For how long lines are repeated, unless ``--retry`` says otherwise."""
 
 
 def publish(args: Namespace) -> int:
     """Publish one message, or each line of the input; print the message ids."""
-    api = api_of(args)
-    query = {
-        "event": args.event,
-        "ttl": args.ttl,
-        "end": 1 if args.end else None,
-        "keep": 0 if args.no_keep else None,
-        "except": args.exclude,
-    }
-    for body in _bodies(args):
+    retry = args.retry if args.retry is not None else _RETRY_SECONDS if args.lines else 0.0
+    publisher = Publisher(api_of(args), retry, has_key=bool(args.retry))
+    for number, body in enumerate(_bodies(args), 1):
         content_type = args.type or (content_type_of_file(args.file, body) if args.file else None)
-        headers = {"Content-Type": content_type} if content_type else {}
-        response = api.open("POST", f"/pub/{quote_path(args.channel)}", query, body, headers)
-        receipts = json.loads(response.read())
-        for receipt in receipts if isinstance(receipts, list) else [receipts]:
-            if "error" in receipt:
-                raise RequestRefused(f"{receipt['error']['code']}: {receipt['error']['message']}")
-            print(receipt["id"] or "-", receipt["channel"], receipt["subscribers"])
+        keep = False if args.no_keep else None
+        message = Publication(args.channel, body, content_type, args.event, args.ttl, args.end, keep, args.exclude)
+        try:
+            outcomes = publisher.publish(message)
+        except ConnectionFailed as error:
+            if not error.is_sent:
+                raise
+            what = f"line {number} may have been published, later lines were not" if args.lines else "it may be done"
+            raise ConnectionFailed(f"{error}; {what}") from error
+        for outcome in outcomes:
+            if isinstance(outcome, Refused):
+                raise outcome
+            print(outcome.id or "-", outcome.channel, outcome.subscribers, flush=True)
     return 0
+
+
+class Publisher:
+    """Publishes messages once each, although the daemon may be restarted meanwhile.
+
+    A repeat needs an Idempotency-Key, and a message that has one is kept. So the first message has none, unless repeats
+    are asked for: its receipt shows whether the channel keeps its messages. An address at which nothing answers is an
+    error at once, unless something was published before.
+
+    :param retry_seconds: for how long to repeat a publish that failed.
+    :param has_key: whether the first message has a key, too.
+    """
+
+    def __init__(self, api: ApiClient, retry_seconds: float, *, has_key: bool) -> None:
+        self._first = api
+        self._later = api.with_retries(retry_seconds)
+        self._has_key = has_key
+        self._has_published = False
+
+    def publish(self, message: Publication) -> list[Receipt | Refused]:
+        """Publish a message; return what became of it at each channel, whose names are separated by commas.
+
+        :raises ConnectionFailed: when the daemon does not answer for too long.
+        :raises Refused: when it refuses the message.
+        """
+        call = self._call(message)
+        if self._has_published:
+            return self._later.perform(call)
+        outcomes = self._publish_first(call)
+        self._has_published = True
+        self._has_key |= any(isinstance(each, Receipt) and each.id is not None for each in outcomes)
+        return outcomes
+
+    def _publish_first(self, call: Call[list[Receipt | Refused]]) -> list[Receipt | Refused]:
+        try:
+            return self._first.perform(call)
+        except (ConnectionFailed, TemporarilyRefused) as error:
+            is_unreachable = isinstance(error, ConnectionFailed) and not error.is_sent
+            if is_unreachable or not self._has_key or not call.repeat.allows(error):
+                raise
+            return self._later.perform(call)
+
+    def _call(self, message: Publication) -> Call[list[Receipt | Refused]]:
+        if self._has_key and message.keep is None:
+            message = replace(message, keep=True)
+        return calls.publish_to(message.channel, message)
 
 
 def _bodies(args: Namespace) -> Iterator[bytes]:

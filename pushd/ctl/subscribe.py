@@ -2,17 +2,17 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from typing import BinaryIO
 
+from pushd.client.messages import Gap, Item, Message
+from pushd.ctl import subscriptions
 from pushd.ctl.api_client import api_of
-from pushd.ctl.clients import TRANSPORTS, Item, Target
 from pushd.ctl.errors import CtlError
-from pushd.ctl.output import is_message, warn, write_data, write_json, write_summary
+from pushd.ctl.output import write_data, write_json, write_summary
 from pushd.ctl.programs import run_program
-from pushd.ctl.reconnect import subscribe_with_reconnect
 from pushd.ctl.subscriber_counts import SubscriberCounts
+from pushd.ctl.terminal import warn
 
 
 def subscribe(args: Namespace) -> int:
@@ -20,7 +20,7 @@ def subscribe(args: Namespace) -> int:
     with_channel = "," in args.topics or "*" in args.topics
     count = 0
     for item in _items(args):
-        if is_message(item):
+        if isinstance(item, Message):
             count += 1
             if args.exec:
                 _run_program(args, item)
@@ -28,7 +28,7 @@ def subscribe(args: Namespace) -> int:
                 write_data(_stdout(), item, with_channel)
         elif not args.json:
             _report(item)
-        if args.json and not args.exec and item.get("type") != "ping":
+        if args.json and not args.exec:
             write_json(_stdout(), item)
         if args.count and count >= args.count:
             break
@@ -39,8 +39,8 @@ def tap(args: Namespace) -> int:
     """Print a summary line for each message."""
     counts = SubscriberCounts(api_of(args))
     for item in _items(args):
-        if is_message(item):
-            write_summary(_stdout(), item, counts.get(item["channel"]))
+        if isinstance(item, Message):
+            write_summary(_stdout(), item, counts.get(item.channel))
         else:
             _report(item)
     return 0
@@ -57,28 +57,26 @@ def tcp_address(args: Namespace) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _items(args: Namespace) -> Iterable[Item]:
-    target = Target(api_of(args), tcp_address(args), args.topics, args.slow)
-    return subscribe_with_reconnect(TRANSPORTS[args.transport], target, args.since, warn)
+def _items(args: Namespace) -> Iterator[Item]:
+    api, tcp = api_of(args), tcp_address(args)
+    return subscriptions.subscribe(
+        api, args.topics, transport=args.transport, since=args.since, slow=args.slow, tcp=tcp
+    )
 
 
 def _report(item: Item) -> None:
-    """Print a warning for a gap, a token that expires soon, or a topic that is not allowed any more."""
-    if item.get("type") == "gap":
-        warn(f"gap: {item['reason']} (from {item['from']} to {item['to']})")
-    elif item.get("type") == "expiring":
-        warn(f"the token expires at {datetime.fromtimestamp(item['at'], UTC):%H:%M:%S} UTC")
-    elif "error" in item:
-        warn(f"{item['error']['code']}: {item['error']['message']}")
+    """Print a warning for a gap."""
+    if isinstance(item, Gap):
+        warn(f"gap: {item.reason} (from {item.start} to {item.end})")
 
 
-def _run_program(args: Namespace, message: Item) -> None:
+def _run_program(args: Namespace, message: Message) -> None:
     """Run the program of ``--exec``; if it fails, log that, and end the command only with ``--exec-stop``.
 
     :raises CtlError: when it fails, with ``--exec-stop``.
     """
     if outcome := run_program(args.exec, message).failure:
-        failure = f"{args.exec} {outcome} (message {message.get('id', 'without an id')} on {message['channel']})"
+        failure = f"{args.exec} {outcome} (message {message.id or 'without an id'} on {message.channel})"
         if args.exec_stop:
             raise CtlError(failure)
         warn(failure)

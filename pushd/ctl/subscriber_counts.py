@@ -4,8 +4,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from pushd.client import AuthenticationFailed, PushdError
 from pushd.ctl.api_client import ApiClient, quote_path
-from pushd.ctl.errors import CredentialRefused, CtlError
 
 _MAX_AGE_SECONDS = 1.0
 _MIN_INTERVAL_SECONDS = 0.05
@@ -38,10 +38,10 @@ class SubscriberCounts:
         try:
             transports = self._client.request_json("GET", f"/pub/{quote_path(channel)}")["transports"]
             counts = " ".join(f"{name}={count}" for name, count in transports.items()) or "-"
-        except CredentialRefused:
+        except AuthenticationFailed:
             counts = "-"
             self._last_request = now + _REFUSED_SECONDS
-        except CtlError:
+        except PushdError:
             counts = "-"
         self._cache[channel] = now, counts
         if len(self._cache) > _MAX_CHANNELS:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from unicodedata import is_normalized
 
 from pushd.ctl.errors import CtlError
-from pushd.ctl.output import escape_controls
+from pushd.ctl.terminal import escape_controls
 from pushd.ctl.token_file import add_table, read_tables, remove_table
 
 if TYPE_CHECKING:

@@ -2,25 +2,19 @@
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from pushd.ctl.api_client import ApiClient, api_of, quote_path
-from pushd.ctl.clients import TRANSPORTS, Target
-from pushd.ctl.output import escape_controls, warn
-from pushd.ctl.reconnect import subscribe_with_reconnect
+from pushd.client import Gap, Members, Message
+from pushd.ctl.api_client import ApiClient, api_of
+from pushd.ctl.subscriptions import subscribe
+from pushd.ctl.terminal import escape_controls, warn
 
 _PAGE = 1000
 _CHANGES = "enter", "update", "leave"
-
-
-def add_who_options(command: ArgumentParser) -> None:
-    """Add the options of the command."""
-    command.add_argument("channel", help="a channel")
-    command.add_argument("--watch", action="store_true", help="then print each change as it happens")
-    command.add_argument("--json", action="store_true", help="print one line of JSON per member or change")
 
 
 def who(args: Namespace) -> int:
@@ -28,9 +22,9 @@ def who(args: Namespace) -> int:
     api = api_of(args)
     cursor = ""
     for page in _pages(api, args.channel):
-        cursor = cursor or page["cursor"]
-        for member in page["members"]:
-            _show("member", member, args)
+        cursor = cursor or page.cursor
+        for member in page:
+            _show("member", asdict(member), args)
     if args.watch:
         sys.stdout.flush()
         _watch(api, cursor, args)
@@ -38,12 +32,11 @@ def who(args: Namespace) -> int:
 
 
 def _watch(api: ApiClient, cursor: str, args: Namespace) -> None:
-    target = Target(api, ("", 0), f"$presence/{args.channel}")
-    for item in subscribe_with_reconnect(TRANSPORTS["stream"], target, cursor, warn):
-        if item.get("type") == "gap":
-            warn(f"gap: {item['reason']}; the list may be incomplete from here on, start again to read it")
-        elif "id" in item:
-            event = item["data"]
+    for item in subscribe(api, f"$presence/{args.channel}", since=cursor):
+        if isinstance(item, Gap):
+            warn(f"gap: {item.reason}; the list may be incomplete from here on, start again to read it")
+        elif isinstance(item, Message):
+            event = item.data
             diff = {name: event[name] for name in _CHANGES} if event["action"] == "diff" else {event["action"]: [event]}
             for action, members in diff.items():
                 for member in members:
@@ -51,12 +44,12 @@ def _watch(api: ApiClient, cursor: str, args: Namespace) -> None:
             sys.stdout.flush()
 
 
-def _pages(api: ApiClient, channel: str) -> Iterator[Mapping[str, Any]]:
+def _pages(api: ApiClient, channel: str) -> Iterator[Members]:
     after = None
     while True:
-        page = api.request_json("GET", f"/presence/{quote_path(channel)}", {"limit": _PAGE, "after": after})
+        page = api.presence(channel, limit=_PAGE, after=after)
         yield page
-        after = page["next"]
+        after = page.next
         if after is None:
             return
 

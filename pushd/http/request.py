@@ -190,6 +190,10 @@ class Request:
         """Return a header by its name in lower case; None if it is missing."""
         return self._headers.get(name)
 
+    def drop_cookies(self) -> None:
+        """Ignore the cookies of the request."""
+        self._headers.pop(b"cookie", None)
+
     def release(self) -> None:
         """Release what the answer does not need, since it may take long."""
         self._headers, self._args, self.query, self.body = {}, None, b"", b""

@@ -37,7 +37,8 @@ _EXPOSED_HEADERS = (
     b"RateLimit, RateLimit-Policy, Retry-After"
 )
 _REQUEST_HEADERS = (
-    b"Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, X-Requested-With"
+    b"Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Pragma, "
+    b"X-Requested-With"
 )
 
 

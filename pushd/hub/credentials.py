@@ -83,6 +83,17 @@ class Credentials:
         self._schedule.set(subscriber, identity.expires - WARN_SECONDS)
         self._start_ticking()
 
+    def check_current(self, peer: Peer) -> None:
+        """Check the credential of a peer that is no connection of the hub now.
+
+        :raises TokenExpired: when a connection with it would have been closed.
+        """
+        identity = peer.identity
+        if identity is None or identity.expires is None:
+            return
+        if self._unix_time() >= identity.expires + LEEWAY + self._grace:
+            raise TokenExpired("token has expired")
+
     def forget(self, subscriber: Subscriber) -> None:
         """Stop watching a peer, if it is watched."""
         self._schedule.discard(subscriber)

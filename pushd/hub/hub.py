@@ -124,6 +124,8 @@ class Hub:
         self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
         """Requests and replies."""
         self._publisher.reply = self.requests.reply
+        self.renewals: list[Callable[[Callable[[Peer], None]], Coroutine[Any, Any, None]]] = []
+        """Called to renew the grants of peers that are no connections."""
         self.hooks = hooks = HubHooks(backend, clock, wall, counters)
         """The events that are sent to the application."""
         self._subscriptions.on_left = self.requests.departures.topics_left
@@ -335,6 +337,8 @@ class Hub:
         """Renew the grants of all peers; see `Credentials.renew_all`."""
         await self.credentials.renew_all(list(self._register.all()), renew)
         await self.requests.renew(renew)
+        for renew_others in self.renewals:
+            await renew_others(renew)
 
     def renew_credential(self, peer: Peer, id: str) -> Mapping[str, NotGranted]:
         """Replace the credential of a connection; see `Credentials.renew`."""

@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from pushd.net.endpoint_errors import reason_of
+
 
 class _TlsOverTcpReactor:
     """A proxy of the reactor on which `listenSSL` wraps the factory with TLS and calls `listenTCP`."""
@@ -66,8 +68,7 @@ class RenewingReactor(_TlsOverTcpReactor):
             if (creator := getattr(endpoint, "connectionCreator", None)) and not _has_certificate(creator):
                 raise ValueError("no key with a certificate for a host name was found")
         except Exception as error:  # OpenSSL, the file system and Twisted raise different exceptions
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"certificates of {self._endpoint!r} cannot be loaded ({reason})") from error
+            raise ValueError(f"certificates of {self._endpoint!r} cannot be loaded ({reason_of(error)})") from error
         self._replaceable.replace(recorder.factory)
 
 

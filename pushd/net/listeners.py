@@ -16,6 +16,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import implementer
 
 from pushd.net.direct_send import enable_direct_send
+from pushd.net.endpoint_errors import UnusableFiles, check_tls_files, reason_of
 
 _PROBES = 3
 _UNSENT = 128 << 10
@@ -26,7 +27,7 @@ _UNIX_MODE = "660"
 # The arguments of the endpoints that have defaults, in their order.
 _POSITIONAL = {"tcp": ("port", "interface", "backlog"), "unix": ("address", "mode", "backlog", "lockfile")}
 # The index of the port among the arguments, for the kinds of endpoint that bind an address.
-_PORT_AT = {"tcp": 0, "tcp6": 0, "ssl": 0, "tls": 1}
+PORT_AT = {"tcp": 0, "tcp6": 0, "ssl": 0, "tls": 1}
 _PIECE = re.compile(r"((?:\\.|[^\\:])*):", re.DOTALL)
 _NAME_AND_VALUE = re.compile(r"((?:\\.|[^\\=])*)=(.*)", re.DOTALL)
 
@@ -134,32 +135,58 @@ def set_dead_peer_timeout(sock: socket.socket, seconds: int) -> Sequence[int]:
 def check_endpoint(text: str, reactor: Any) -> None:
     """Check an endpoint string.
 
+    :raises UnusableFiles: when it is valid, but names files that cannot be used.
     :raises ValueError: with a phrase for the operator, when Twisted could not listen on it.
     """
     try:
+        _check_place(text)
+        _check_files(text)
         try:
             serverFromString(reactor, text)
         except LookupError:
             _check_inherited(text)
-        kind, plain, named = _read(text)
-        if kind == "unix" and not named.get("address", plain[0] if plain else ""):
-            raise ValueError("the path must not be empty")
-        port = int(named["port"] if "port" in named else plain[_PORT_AT[kind]]) if kind in _PORT_AT else 0
+    except (UnusableFiles, _InvalidPort):
+        raise
     except Exception as error:  # each kind of endpoint fails in its own way
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{text!r} is not an endpoint string ({reason})") from error
-    if not 0 <= port <= 65535:
-        raise ValueError(f"{text!r} has an invalid port: must be between 0 and 65535")
+        raise ValueError(f"{text!r} is not an endpoint string ({reason_of(error)})") from error
+
+
+class _InvalidPort(ValueError):
+    """A port is out of range."""
+
+
+def _check_place(text: str) -> None:
+    """Check the port or the path of an endpoint string."""
+    kind, plain, named = read_endpoint(without_proxy_protocol(text)[0])
+    if kind == "unix" and not named.get("address", plain[0] if plain else ""):
+        raise ValueError("the path must not be empty")
+    if kind not in PORT_AT:
+        return
+    at = PORT_AT[kind]
+    port = named.get("port", plain[at] if len(plain) > at else None)
+    if port is None:
+        raise ValueError("the port is missing")
+    if not 0 <= int(port) <= 65535:
+        raise _InvalidPort(f"{text!r} has an invalid port: must be between 0 and 65535")
+
+
+def _check_files(text: str) -> None:
+    kind, _, named = read_endpoint(without_proxy_protocol(text)[0])
+    try:
+        if kind == "ssl":
+            check_tls_files(named)
+    except (OSError, ValueError) as error:
+        raise UnusableFiles(f"{text!r} cannot be used ({reason_of(error)})") from error
 
 
 def is_local(text: str) -> bool:
     """Return whether an endpoint string lets only this machine connect, judged by its text. A socket inherited from
     systemd may be bound to any address: see `inherited_name` and `reach_of`.
     """
-    kind, _, named = _read(text)
+    kind, _, named = read_endpoint(text)
     if kind == "haproxy":
         return is_local(text.partition(":")[2])
-    return kind in ("unix", "systemd") or (kind in _PORT_AT and _is_loopback(named.get("interface", "")))
+    return kind in ("unix", "systemd") or (kind in PORT_AT and _is_loopback(named.get("interface", "")))
 
 
 def with_defaults(text: str, backlog: int) -> str:
@@ -167,7 +194,7 @@ def with_defaults(text: str, backlog: int) -> str:
 
     :param backlog: connections that may wait to be accepted. A Unix socket is accessible to its user and group only.
     """
-    kind, plain, named = _read(text)
+    kind, plain, named = read_endpoint(text)
     if kind == "haproxy":
         prefix, _, inner = text.partition(":")
         return f"{prefix}:{with_defaults(inner, backlog)}"
@@ -194,7 +221,7 @@ def inherited_name(text: str, reactor: Any) -> object | None:
     :raises OSError: when the descriptor is not a socket.
     :raises LookupError: when systemd has passed no such socket.
     """
-    kind, _, _ = _read(text)
+    kind, _, _ = read_endpoint(text)
     if kind == "haproxy":
         return inherited_name(text.partition(":")[2], reactor)
     if kind != "systemd":
@@ -210,7 +237,7 @@ def _check_inherited(text: str) -> None:
 
     :raises ValueError: when it is invalid, or is of another kind.
     """
-    kind, plain, named = _read(without_proxy_protocol(text)[0])
+    kind, plain, named = read_endpoint(without_proxy_protocol(text)[0])
     domain = named.get("domain", plain[0] if plain else "")
     if kind != "systemd" or not hasattr(socket, f"AF_{domain}"):
         raise ValueError("domain must be INET, INET6 or UNIX")
@@ -269,7 +296,7 @@ def _is_loopback(interface: str) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def _read(text: str) -> tuple[str, list[str], dict[str, str]]:
+def read_endpoint(text: str) -> tuple[str, list[str], dict[str, str]]:
     """Return the kind, the positional and the named arguments of an endpoint string, parsed as Twisted does."""
     plain: list[str] = []
     named: dict[str, str] = {}

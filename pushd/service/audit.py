@@ -3,7 +3,8 @@
 from twisted.logger import Logger
 
 from pushd.audit.log import AuditLog
-from pushd.config.table import Config, ConfigError
+from pushd.config.mistakes import ConfigError
+from pushd.config.table import Config
 
 _log = Logger()
 

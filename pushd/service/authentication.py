@@ -1,7 +1,7 @@
 """The service of authentication: the verifiers that the settings describe, and what a reload changes for open peers."""
 
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -23,7 +23,8 @@ from pushd.auth.static_tokens import StaticTokens
 from pushd.auth.verification_keys import KeySet
 from pushd.config.auth import AuthSettings, build_url_keys
 from pushd.config.issuers import OpenJwks, build_issuers
-from pushd.config.table import ConfigError
+from pushd.config.mistakes import ConfigError, InvalidSettings, Mistake, Mistakes
+from pushd.config.table import Config
 from pushd.core.answered_grant import UNASKED, AnonymousGrant, NarrowedGrant
 from pushd.core.errors import Kicked, TokenRevoked
 from pushd.core.grant import FULL, Grant
@@ -60,23 +61,29 @@ async def _renew_none(renew: Callable[[Peer], None]) -> None:
 def read_credentials(settings: AuthSettings, open_jwks: OpenJwks) -> Credentials:
     """Read the tokens file, the keys of the issuers, those of signed URLs, and the secrets of the callback.
 
-    :raises ValueError: when a file cannot be read or is invalid. The text is one sentence that names it.
+    :raises InvalidSettings: with each file that cannot be read or is invalid.
     """
-    tokens = StaticTokens.from_file(Path(settings.tokens_file)) if settings.tokens_file else StaticTokens({})
-    issuers = build_issuers(settings.issuers, open_jwks)
-    callback = None if settings.callback is None else settings.callback.build()
-    return Credentials(tokens, issuers, build_url_keys(settings.url_keys), callback)
+    mistakes = Mistakes()
+    nothing = Credentials(StaticTokens({}), (), {}, None)
+    tokens, issuers, url_keys, callback = nothing
+    with mistakes.collected(("auth", "tokens_file")):
+        tokens = StaticTokens.from_file(Path(settings.tokens_file)) if settings.tokens_file else tokens
+    with mistakes.collected():
+        issuers = build_issuers(settings.issuers, open_jwks)
+    with mistakes.collected():
+        url_keys = build_url_keys(settings.url_keys)
+    with mistakes.collected():
+        callback = None if settings.callback is None else settings.callback.build()
+    mistakes.check()
+    return Credentials(tokens, issuers, url_keys, callback)
 
 
-def check_credentials(settings: AuthSettings) -> None:
-    """Check the files of the settings. Nothing is fetched.
-
-    :raises ConfigError: when one cannot be read or is invalid.
-    """
+def check_credentials(config: Config) -> Iterator[Mistake]:
+    """Check the files of tokens, keys and secrets. Nothing is fetched."""
     try:
-        read_credentials(settings, lambda name, url: FixedKeys(KeySet([])))
-    except ValueError as error:
-        raise ConfigError(f"auth: {error}") from error
+        read_credentials(config.auth, lambda name, url: FixedKeys(KeySet([])))
+    except InvalidSettings as error:
+        yield from error.mistakes
 
 
 def make_callback(reactor: Any, counters: Counters) -> Callback:
@@ -123,7 +130,7 @@ class AuthenticationService(MultiService):
         try:
             credentials = read_credentials(settings, self._jwks.open)
         except ValueError as error:
-            raise ConfigError(f"auth: {error}") from error
+            raise ConfigError(*str(error).splitlines()) from error
         self._log_count("Authentication is on", settings, credentials)
         self._apply(settings, credentials)
 
@@ -159,7 +166,8 @@ class AuthenticationService(MultiService):
         try:
             credentials = read_credentials(settings, self._jwks.open)
         except ValueError as error:
-            self.log.error("Tokens and keys not reloaded, the previous ones stay in use: {reason}", reason=str(error))
+            reason = "; ".join(str(error).splitlines())
+            self.log.error("Tokens and keys not reloaded, the previous ones stay in use: {reason}", reason=reason)
             issuers = tuple(self.jwt.issuers)
             credentials = Credentials(self.tokens, issuers, self.signed_urls.keys, self.callback.endpoint)
         else:

@@ -17,6 +17,7 @@ from pushd.config.table import Config
 from pushd.core.budget import Budget
 from pushd.core.errors import Stopping
 from pushd.core.outbox import QueueLimits
+from pushd.dialects.interface import DialectContext
 from pushd.http.access_log import AccessLog
 from pushd.http.authentication import Carriers
 from pushd.http.limits import HttpLimits
@@ -35,6 +36,7 @@ from pushd.net.unix_clock import UnixClock
 from pushd.service.audit import open_audit, reopen_audit
 from pushd.service.authentication import AuthenticationService
 from pushd.service.backend import BackendService, channel_rules, make_backend
+from pushd.service.dialects import Dialects
 from pushd.service.greeting import greeting
 from pushd.service.hooks import open_hooks, reload_hooks
 from pushd.service.listener import ListenerService
@@ -123,6 +125,9 @@ class Daemon(MultiService):
         self._authentication.use(self.hub)
         self._context = self._make_context(config)
         self._on_reload.append(lambda new: self._context.reconfigure(self._make_context(new)))
+        self._dialects = Dialects(config.dialects, self._dialect_context())
+        self._dialects.setServiceParent(self)
+        self._on_reload.append(lambda new: self._dialects.reconfigure(new.dialects))
         self._root = self._make_root()
         self._site, self._lines = self._make_site(self._root), self._make_lines()
         admin = self._make_site(AdminRoot(self._context, self.hub, self._authentication.failures))
@@ -260,6 +265,9 @@ class Daemon(MultiService):
             callbacks=self.hub.callbacks,
         )
 
+    def _dialect_context(self) -> DialectContext:
+        return DialectContext(self._context, self.hub, self._reactor, self._keepalive.stream, self._keepalive.ping)
+
     def _make_root(self) -> Root:
         spread = self._config.stop.spread
         root = Root(
@@ -270,6 +278,7 @@ class Daemon(MultiService):
             spread,
             self._authentication.failures,
             serves_admin=not self._config.http.admin_listen,
+            dialects=self._dialects.all,
         )
         self._on_reload += [
             lambda new: root.sse.reconfigure(new.stop.spread),

@@ -1,5 +1,6 @@
 """The hooks that the settings describe."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -7,22 +8,20 @@ from twisted.logger import Logger
 
 from pushd.backends.interface import BackendUnusable
 from pushd.config.hooks import Hooks, build_hooks
-from pushd.config.table import ConfigError
+from pushd.config.mistakes import ConfigError, InvalidSettings, Mistake
+from pushd.config.table import Config
 from pushd.hooks.receiver import make_sending
 from pushd.hub.hooks import HubHooks
 
 _log = Logger()
 
 
-def check_hooks(settings: Hooks) -> None:
-    """Check the files of hooks. Nothing is sent.
-
-    :raises ConfigError: when one cannot be read or is invalid.
-    """
+def check_hooks(config: Config) -> Iterator[Mistake]:
+    """Check the files of hooks. Nothing is sent."""
     try:
-        build_hooks(settings)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+        build_hooks(config.hooks)
+    except InvalidSettings as error:
+        yield from error.mistakes
 
 
 def open_hooks(hooks: HubHooks, settings: Hooks, reactor: Any) -> None:
@@ -34,7 +33,7 @@ def open_hooks(hooks: HubHooks, settings: Hooks, reactor: Any) -> None:
     try:
         hooks.reconfigure(build_hooks(settings))
     except (ValueError, BackendUnusable) as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(*str(error).splitlines()) from error
 
 
 def reload_hooks(hooks: HubHooks, settings: Hooks) -> None:
@@ -42,4 +41,5 @@ def reload_hooks(hooks: HubHooks, settings: Hooks) -> None:
     try:
         hooks.reconfigure(build_hooks(settings))
     except (ValueError, BackendUnusable) as error:
-        _log.error("Hooks not reloaded, the previous ones stay in use: {reason}", reason=str(error))
+        reason = "; ".join(str(error).splitlines())
+        _log.error("Hooks not reloaded, the previous ones stay in use: {reason}", reason=reason)

@@ -110,7 +110,8 @@ class ListenerService(Service):
                 self.log.warn("Anyone who can connect to {endpoint} may publish and subscribe", endpoint=self._endpoint)
         deprioritize(port, self._low_priority)
         on_too_many_files(port, self._on_too_many_files)
-        self.log.info("{name} listens on {where}", name=self._name, where=_address(port.getHost()))
+        where = _address(port.getHost())
+        self.log.info("{name} listens on {where} ({endpoint})", name=self._name, where=where, endpoint=self._endpoint)
 
     @property
     def url(self) -> str | None:

@@ -1,6 +1,6 @@
 """The routes: the resource of each path."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.web.resource import Resource
@@ -23,6 +23,7 @@ from pushd.api.revocations import RevocationsResource
 from pushd.api.script import ScriptResource
 from pushd.api.static_page import PageResource
 from pushd.api.version import VersionResource
+from pushd.dialects.interface import Dialect
 from pushd.http.resource import HttpContext, NotFoundResource
 from pushd.hub.hub import Hub
 from pushd.net.keepalive import Deadlines, Wheel
@@ -108,12 +109,14 @@ class Root(_Branch):
         failures: Callable[[], list[str]],
         *,
         serves_admin: bool,
+        dialects: Sequence[Dialect] = (),
     ) -> None:
         """Build the resources.
 
         :param spread: the seconds over which reconnects are distributed after a shutdown.
         :param failures: returns what of the parts besides the hub does not work.
         :param serves_admin: whether it also has the addresses for operators.
+        :param dialects: whose addresses it has, too; none of them hides another.
         """
         self.sse = SseResource(context, hub, clock, keepalive.sse, spread)
         stream = NdjsonResource(context, hub, clock, keepalive.stream)
@@ -154,7 +157,9 @@ class Root(_Branch):
         }
         routes |= {name.encode("ascii"): ScriptResource(context, script) for name, script in SCRIPTS.items()}
         admin = _admin_routes(context, hub) if serves_admin else {b"connections": RenewalResource(context, hub)}
-        super().__init__(context, routes | admin)
+        of_dialects = {path: resource for dialect in dialects for path, resource in dialect.routes.items()}
+        self.transports += [transport for dialect in dialects for transport in dialect.transports]
+        super().__init__(context, of_dialects | routes | admin)
 
 
 def _admin_routes(context: HttpContext, hub: Hub) -> dict[bytes, Resource]:

@@ -1,10 +1,6 @@
 """One connection for all tabs: Chromium with many tabs of the client, whose leader is closed, killed and frozen."""
 
 import json
-import os
-import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page

@@ -36,8 +36,8 @@ def test_anonymous_peers_have_a_grant():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (5, "auth.anonymous must be a section, written [auth.anonymous]"),
-        ([{}], "auth.anonymous must be a section, written [auth.anonymous]"),
+        (5, "auth.anonymous: must be a section, written [auth.anonymous]"),
+        ([{}], "auth.anonymous: must be a section, written [auth.anonymous]"),
         ({"subscribes": []}, "auth.anonymous: unknown key 'subscribes' (accepted: "),
         ({"publish": "a"}, "auth.anonymous: publish: 'a' is not a list of strings"),
         ({"deny": ["{sub}"]}, "auth.anonymous: deny: {sub} is used"),
@@ -62,7 +62,7 @@ def test_keys_of_signed_urls_have_an_id_and_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (5, "auth.url_keys must be a section, written [auth.url_keys]"),
+        (5, "auth.url_keys: must be a section, written [auth.url_keys]"),
         ({"": "a.key"}, "auth.url_keys.'': id of a key must have 1 to 64 letters, digits, - and _"),
         ({"a b": "a.key"}, "auth.url_keys.'a b': id of a key must have"),
         ({"é": "a.key"}, "auth.url_keys.'é': id of a key must have"),

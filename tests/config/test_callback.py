@@ -12,8 +12,8 @@ import pytest
 from pushd.auth.callback_client import CallbackEndpoint
 from pushd.config.callback import CallbackSettings, read_callback
 from pushd.config.loader import load
+from pushd.config.mistakes import ConfigError
 from pushd.config.reload import compare
-from pushd.config.table import ConfigError
 from pushd.service.authentication import check_credentials
 
 URL = "https://app.example.org/pushd/callback"
@@ -46,10 +46,11 @@ forward_headers = ["Cookie", "X-Tenant"]
 allow_http = true
 """
     )
-    auth = load(file, {}, {}).auth
+    config = load(file, {}, {})
+    auth = config.auth
     assert auth.is_enabled
     assert auth.callback is not None
-    check_credentials(auth)
+    assert list(check_credentials(config)) == []
     assert auth.callback.build() == CallbackEndpoint(
         "http://app.internal:8000/pushd/?x=1",
         (b"a" * 32, b"b" * 32),
@@ -96,7 +97,7 @@ def test_http_to_loopback(host: str) -> None:
 
 
 def test_a_section_is_needed() -> None:
-    with pytest.raises(ValueError, match=r"auth\.callback must be a section, written \[auth\.callback\]"):
+    with pytest.raises(ValueError, match=r"auth\.callback: must be a section, written \[auth\.callback\]"):
         read_callback([])
 
 
@@ -114,7 +115,7 @@ def test_the_check_of_the_configuration_reads_the_secrets(tmp_path: Path, conten
         secret.write_text(content)
     file.write_text(f'[auth.callback]\nurl = "{URL}"\nsecret_files = ["{secret}"]\n')
     with pytest.raises(ConfigError, match=reason):
-        check_credentials(load(file, {}, {}).auth)
+        load(file, {}, {}, [check_credentials])
 
 
 def test_the_section_is_reloaded(tmp_path: Path) -> None:

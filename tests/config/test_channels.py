@@ -8,7 +8,8 @@ import pytest
 
 from pushd.config.channels import MAX_RULES, ChannelSettings
 from pushd.config.loader import load
-from pushd.config.table import Config, ConfigError
+from pushd.config.mistakes import ConfigError
+from pushd.config.table import Config
 from pushd.core.channel_rules import ChannelRule, ChannelRules
 from pushd.core.outbox import Policy
 
@@ -56,13 +57,13 @@ def test_tables_are_read_in_file_order(tmp_path: Path) -> None:
     ],
 )
 def test_error_names_the_table_and_the_key(tmp_path: Path, table: str, error: str) -> None:
-    with pytest.raises(ConfigError, match=rf"pushd\.toml: {error}"):
+    with pytest.raises(ConfigError, match=rf"pushd\.toml:[34567]: {error}"):
         loaded(tmp_path, f"[[channel]]\nmatch = 'x'\n[[channel]]\n{table}\n")
 
 
 @pytest.mark.parametrize("text", ["channel = 3", "[channel]\nmatch = 'a'", "channel = ['a']"])
 def test_tables_are_a_list(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match=r"channel must be a list of tables, each written \[\[channel\]\]$"):
+    with pytest.raises(ConfigError, match=r"channel: must be a list of tables, each written \[\[channel\]\]$"):
         loaded(tmp_path, text)
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from pushd.config.hooks import MAX_HOOKS, HookSettings, build_hooks
 from pushd.config.loader import load
+from pushd.config.mistakes import ConfigError
 from pushd.config.reload import compare
-from pushd.config.table import Config, ConfigError
+from pushd.config.table import Config
 from pushd.hooks.endpoint import EVENT_TYPES
 
 ROOT = Path(__file__).parents[2]
@@ -91,8 +92,8 @@ def test_error_names_the_key(tmp_path: Path, settings: dict[str, Any], error: st
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("hook = 3\n", "hook must have a section for each hook"),
-        ("[hook]\nurl = 'https://x'\n", "hook must have a section for each hook"),
+        ("hook = 3\n", "hook: must have a section for each hook"),
+        ("[hook]\nurl = 'https://x'\n", "hook: must have a section for each hook"),
         ("[hook.app]\nurl = 'https://x'\n", "hook.app.(events|secret_files): is missing"),
         ("[hook.'a b']\n", "name of a hook must have 1 to 64 letters"),
         ("".join(hook(f"h{number}") for number in range(MAX_HOOKS + 1)), "hook: must not have more than 32 sections"),

@@ -96,7 +96,7 @@ def test_errors_are_one_sentence(changes, error):
 @pytest.mark.parametrize(
     ("tables", "error"),
     [
-        (7, "auth.issuer must be a table"),
+        (7, "auth.issuer: must be a table"),
         ({"shop": 7}, "must be a section"),
         ({"a b": table()}, "name must have 1 to 64"),
         ({"a": table(), "b": table()}, "auth.issuer.b.issuer: must differ from auth.issuer.a.issuer"),

@@ -13,9 +13,10 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel
 
 from pushd.config.auth import AuthSettings
+from pushd.config.mistakes import ConfigError
 from pushd.config.reload import Reload, compare
 from pushd.config.sources import CommandSource, WordsSource
-from pushd.config.table import SETTINGS, Config, ConfigError, Setting
+from pushd.config.table import SETTINGS, Config, Setting
 from pushd.core.channel_rules import ChannelRule, ChannelRules
 from pushd.core.grant import FULL, NOTHING
 from pushd.core.outbox import Policy
@@ -28,6 +29,7 @@ OTHER_VALUES = {
     "http.hosts": ("example.org",),
     "http.pull_hosts": ("example.org",),
     "http.trusted_proxies": ("127.0.0.1/32",),
+    "dialects.enable": ("bayeux",),
     "limits.connections": 50,
     "log.audit": "-",
     "log.level": "warn",
@@ -214,3 +216,26 @@ def test_reload_is_logged_if_the_old_or_the_new_level_permits_it(before: str, af
     assert Deferred.fromCoroutine(reloading.reload()).called
     assert ("Configuration reloaded" in out.getvalue()) is is_logged
     assert running.threshold.logLevelForNamespace("pushd") is LogLevel.levelWithName(after)
+
+
+@pytest.mark.parametrize(
+    ("sentences", "lines"),
+    [
+        (["a.toml:1: x"], ["Configuration not reloaded, nothing changed: a.toml:1: x"]),
+        (
+            ["a.toml:1: x", "a.toml:2: y"],
+            ["Configuration not reloaded, nothing changed: 2 mistakes", "a.toml:1: x", "a.toml:2: y"],
+        ),
+    ],
+)
+def test_all_mistakes_are_logged_and_nothing_changes(sentences: list[str], lines: list[str]) -> None:
+    def load() -> Config:
+        raise ConfigError(*sentences)
+
+    running, out = start(Config()), io.StringIO()
+    before = state_of(running)
+    reloading = Reload(load, Config(), running.daemon, running.threshold, Clock())
+    reloading.log = Logger(observer=log_observer(out, "text", running.threshold))
+    assert Deferred.fromCoroutine(reloading.reload()).called
+    assert [line.partition("[error] ")[2] or line.partition("] ")[2] for line in out.getvalue().splitlines()] == lines
+    assert state_of(running) == before

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from twisted.internet.testing import MemoryReactor
 
-from pushd.config.loader import check_backend, check_listeners, check_origins, load
-from pushd.config.table import SETTINGS, AccessSettings, Config, ConfigError, HttpSettings, TcpSettings
+from pushd.config.checks import check_backend, check_listeners, check_origins
+from pushd.config.loader import load
+from pushd.config.mistakes import ConfigError
+from pushd.config.table import SETTINGS, AccessSettings, Config, HttpSettings, TcpSettings
 from pushd.core.grant import NOTHING
 
 ROOT = Path(__file__).parent.parent.parent
@@ -61,6 +63,7 @@ DEFAULTS = {
     "presence.event_bytes": 64 * MIB,
     "presence.heartbeat_channel": "online",
     "presence.heartbeat_ttl": 30.0,
+    "dialects.enable": (),
     "backend.kind": "auto",
     "backend.data_dir": "",
     "backend.sync": "full",
@@ -110,7 +113,7 @@ def test_setting_is_read_from_the_file_the_environment_and_an_option(row, tmp_pa
         "backend.sync": "normal",
     }
     special |= {"backend.url": "redis://host/1", "backend.publish_timeout": "2s", "backend.when_away": "local"}
-    special |= {"auth.grace": "60"}
+    special |= {"auth.grace": "60", "dialects.enable": "bayeux"}
     special |= {"log.levels": "pushd=warn", "log.access": "0.5"}
     text = special.get(row.key, "true" if row.is_flag else LOOPBACK if row.repeatable else "4096")
     file = config_file(tmp_path, f"[{row.section}]\n{row.name} = {json.dumps(text)}\n")
@@ -173,15 +176,15 @@ def test_none_disables_a_listener():
     [
         (
             "[limits]\nmessage = 'lots'",
-            ': limits.message: \'lots\' is not a size (examples: 65536, "64KiB", "4MiB")',
+            ':2: limits.message: \'lots\' is not a size (examples: 65536, "64KiB", "4MiB")',
         ),
-        ("[limits]\nmesage = 1", ": unknown key limits.mesage, did you mean limits.message?"),
-        ("[limits]\nzzzzzz = 1", ": unknown key limits.zzzzzz"),
-        ("[limit]\nmessage = 1", ": unknown section [limit], did you mean [limits]?"),
-        ("[zzzzzz]\nmessage = 1", ": unknown section [zzzzzz]"),
-        ("limits = 5", ": limits must be a section, written [limits]"),
-        ("[limits]\nmessage = ?\n", ": not TOML: Invalid value (at line 2, column 11)"),
-        ("[log]\nformat = 5", ": log.format: 5 is not one of auto, text, json"),
+        ("[limits]\nmesage = 1", ":2: unknown key limits.mesage, did you mean limits.message?"),
+        ("[limits]\nzzzzzz = 1", ":2: unknown key limits.zzzzzz"),
+        ("[limit]\nmessage = 1", ":1: unknown section [limit], did you mean [limits]?"),
+        ("[zzzzzz]\nmessage = 1", ":1: unknown section [zzzzzz]"),
+        ("limits = 5", ":1: limits: must be a section, written [limits]"),
+        ("[limits]\nmessage = ?\n", ":2:11: not TOML: Invalid value"),
+        ("[log]\nformat = 5", ":2: log.format: 5 is not one of auto, text, json"),
     ],
 )
 def test_invalid_file_is_reported_in_one_sentence(tmp_path, text, sentence):
@@ -199,7 +202,7 @@ def test_missing_file_is_reported(tmp_path):
 def test_file_that_is_not_text_is_reported(tmp_path):
     file = tmp_path / "pushd.toml"
     file.write_bytes(b"[log]\nlevel = '\xff'")
-    with pytest.raises(ConfigError, match=r"pushd\.toml: not UTF-8 at byte 15$"):
+    with pytest.raises(ConfigError, match=r"pushd\.toml:2: not UTF-8 at byte 15$"):
         load(file, {}, {})
 
 
@@ -241,14 +244,14 @@ def config_with(http: tuple[str, ...] = (), tcp: tuple[str, ...] = (), open: boo
     ("config", "sentence"),
     [
         (config_with(http=("nonsense:1",)), "http.listen: 'nonsense:1' is not an endpoint string ("),
-        (config_with(tcp=("tcp:x",)), "tcp.listen: 'tcp:x' is not an endpoint string (invalid literal"),
+        (config_with(tcp=("tcp:x",)), "tcp.listen: 'tcp:x' is not an endpoint string ('x' is not a number"),
         (config_with(http=(LOOPBACK,), tcp=("tcp:0",)), "tcp.listen: tcp:0 is open to other machines"),
         (config_with(), "http.listen and tcp.listen must not both be empty"),
     ],
 )
 def test_invalid_listeners_are_reported(config, sentence):
-    with pytest.raises(ConfigError, match="^" + re.escape(sentence)):
-        check_listeners(config, MemoryReactor())
+    [mistake] = check_listeners(config, MemoryReactor())
+    assert str(mistake).startswith(sentence)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +264,7 @@ def test_invalid_listeners_are_reported(config, sentence):
     ],
 )
 def test_valid_listeners_are_accepted(config):
-    check_listeners(config, MemoryReactor())
+    assert list(check_listeners(config, MemoryReactor())) == []
 
 
 def test_uncommented_sample_file_has_the_defaults():
@@ -308,17 +311,17 @@ def test_grant_of_anonymous_peers_is_read_from_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("auth = 5", "auth must be a section, written [auth]"),
-        ("[auth]\nanonymous = 5", "auth.anonymous must be a section, written [auth.anonymous]"),
-        ("[auth.anonymous]\nsubscribes = []", "auth.anonymous: unknown key 'subscribes' (accepted: "),
-        ("[auth]\ntoken_file = ''", "unknown key auth.token_file, did you mean auth.tokens_file?"),
+        ("auth = 5", ":1: auth: must be a section, written [auth]"),
+        ("[auth]\nanonymous = 5", ":2: auth.anonymous: must be a section, written [auth.anonymous]"),
+        ("[auth.anonymous]\nsubscribes = []", ":2: auth.anonymous: unknown key 'subscribes' (accepted: "),
+        ("[auth]\ntoken_file = ''", ":2: unknown key auth.token_file, did you mean auth.tokens_file?"),
     ],
 )
 def test_invalid_section_of_authentication_is_reported(tmp_path, text, sentence):
     file = config_file(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
         load(file, {}, {})
-    assert str(caught.value).startswith(f"{file}: {sentence}")
+    assert str(caught.value).startswith(f"{file}{sentence}")
 
 
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.key)
@@ -343,33 +346,33 @@ def test_documented_settings_exist():
         ({"backend.kind": ["redis"]}, "backend.kind: redis requires a URL"),
         (
             {"backend.kind": ["memory"], "backend.url": ["redis://a"]},
-            "backend.url: must not be set for the backend memory",
+            "^option --redis: must not be set for the backend memory",
         ),
         ({"backend.kind": ["sqlite"]}, "requires a directory"),
         ({"backend.kind": ["memory"], "backend.data_dir": ["/x"]}, "must not be set for"),
         ({"backend.data_dir": ["/x"], "backend.url": ["redis://a"]}, "either on disk or in Redis"),
-        ({"backend.data_dir": ["/x"], "auth.revocations_file": ["/r"]}, "auth.revocations_file: is for the memory"),
+        ({"backend.data_dir": ["/x"], "auth.revocations_file": ["/r"]}, "--auth-revocations-file: is for the memory"),
         ({"backend.kind": ["redis"], "backend.url": ["redis://a"], "backend.data_dir": ["/x"]}, "must not be set for"),
     ],
 )
 def test_conflicting_backend_settings_are_reported(options, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        check_backend(load(None, {}, options))
+        load(None, {}, options, [check_backend])
 
 
 def test_every_origin_together_with_credentials_is_reported():
     credentials = {"http.allow_credentials": ["true"]}
-    with pytest.raises(ConfigError, match=r"http.allow_credentials: http.allow_origins must name the origins"):
-        check_origins(load(None, {}, credentials | {"http.allow_origins": ["*"]}))
-    check_origins(load(None, {}, credentials | {"http.allow_origins": ["https://a.example"]}))
-    check_origins(load(None, {}, {"http.allow_origins": ["*"]}))
+    with pytest.raises(ConfigError, match=r"^option --http-allow-credentials: http.allow_origins must name"):
+        load(None, {}, credentials | {"http.allow_origins": ["*"]}, [check_origins])
+    load(None, {}, credentials | {"http.allow_origins": ["https://a.example"]}, [check_origins])
+    load(None, {}, {"http.allow_origins": ["*"]}, [check_origins])
 
 
 @pytest.mark.parametrize(
     ("key", "text"), [("backend.url", "redis://s3cret@a"), ("backend.url", "http://a"), ("backend.prefix", "a b")]
 )
 def test_invalid_url_or_prefix_is_reported_without_its_password(key, text):
-    with pytest.raises(ConfigError, match=key.replace(".", "-")) as caught:
+    with pytest.raises(ConfigError, match="--") as caught:
         load(None, {}, {key: [text]})
     assert "s3cret" not in str(caught.value)
 

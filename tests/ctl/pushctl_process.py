@@ -15,7 +15,7 @@ class Pushctl:
 
     def __init__(self, daemon: Daemon, **environ: str) -> None:
         """`environ`: further environment variables."""
-        self._environ = environ | {
+        self.environ = environ | {
             "PYTHONPATH": str(ROOT),
             "PUSHCTL_URL": f"http://127.0.0.1:{daemon.http_port}",
             "PUSHCTL_TCP": f"127.0.0.1:{daemon.tcp_port}",
@@ -25,7 +25,7 @@ class Pushctl:
         """Start a process."""
         return subprocess.Popen(
             [*PUSHCTL, *arguments],
-            env=os.environ | self._environ,
+            env=os.environ | self.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

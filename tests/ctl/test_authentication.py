@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pushd.ctl.bench import BENCH_TRANSPORTS
-from pushd.ctl.clients import CREDENTIAL_CODES, TRANSPORTS
+from pushd.ctl.subscriptions import TRANSPORTS
 from tests.ctl.guarded_daemon import ISSUER, OPERATOR, STRANGE, USER, GuardedDaemon
 from tests.ctl.pushctl_process import SECONDS
 from tests.daemon.real import eventually
@@ -244,13 +244,6 @@ def test_doctor_asks_for_a_token(guarded: GuardedDaemon) -> None:
     found = doctor_object(guarded, "publish", token=None)
     assert (found["exit"], found["outcome"]) == (1, ["refused"])
     assert "401 from pushd itself: token-missing; pushctl needs another token" in json.dumps(found["faults"])
-
-
-def test_codes_of_refused_credentials_are_those_with_status_401() -> None:
-    from pushd.core import errors
-
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.Refusal)]
-    assert {kind.code for kind in kinds if kind.status == 401} == CREDENTIAL_CODES
 
 
 def test_token_is_not_sent_in_the_clear_to_another_host_by_a_redirect(guarded: GuardedDaemon) -> None:

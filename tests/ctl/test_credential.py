@@ -7,11 +7,11 @@ import pytest
 
 from pushd.ctl.api_client import ApiClient
 from pushd.ctl.bench import BenchPlan, BenchRun
-from pushd.ctl.clients import auth_line
 from pushd.ctl.command_line import build_parser
 from pushd.ctl.credential import Credential, choose_credential
 from pushd.ctl.errors import CtlError
 from pushd.ctl.main import main
+from pushd.ctl.wires.tcp import auth_line
 
 
 def options(token: str | None = None, file: Path | None = None) -> Namespace:
@@ -39,27 +39,23 @@ def test_options_may_precede_or_follow_the_command() -> None:
     assert (own.token, own.token_file, own.explained, own.explained_file) == ("own", None, "other", Path("f"))
 
 
-def test_file_is_read_for_each_connection(tmp_path: Path) -> None:
+def test_file_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one")
     credential = Credential(file=file)
-    assert credential.headers() == {"Authorization": "Bearer one"}
-    assert not credential.is_renewed()
+    source = credential.source()
+    assert callable(source)
+    assert (credential.headers(), source()) == ({"Authorization": "Bearer one"}, "one")
     file.write_text("two\n")
-    assert credential.is_renewed()
-    assert credential.token() == "two"
-    assert not credential.is_renewed()
+    assert (credential.token(), source()) == ("two", "two")
     file.unlink()
-    assert not credential.is_renewed()
     with pytest.raises(CtlError, match="No such file"):
         credential.token()
 
 
-def test_option_is_never_renewed() -> None:
-    credential = Credential("one")
-    credential.token()
-    assert not credential.is_renewed()
-    assert Credential().headers() == {}
+def test_option_is_fixed() -> None:
+    assert Credential("one").source() == "one"
+    assert (Credential().source(), Credential().headers()) == (None, {})
 
 
 @pytest.mark.parametrize("token", ["", "secret word", "secret\r\nX: y", "secret\x00", "s\u00e9cret", "secret\u2028"])

@@ -4,22 +4,17 @@ import json
 import os
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pytest
 
-from pushd.ctl.output import escape_controls, write_data, write_json, write_summary
+from pushd.client import End, Gap, Message
+from pushd.ctl.output import to_json, write_data, write_json, write_summary
+from pushd.ctl.terminal import escape_controls
 
 TEXT = "a\tb\nc\x1b]0;owned\x07\x9b2J\x7f\r\u202ed"
 ESCAPED = "a\tb\nc\\u001b]0;owned\\u0007\\u009b2J\\u007f\\u000d\\u202ed"
-MESSAGE: dict[str, Any] = {
-    "id": "e-1",
-    "channel": "a",
-    "time": 0,
-    "event": "x\x9b2J",
-    "content_type": "text/plain; charset=utf-8",
-    "data": TEXT,
-}
+MESSAGE = Message("a", TEXT, "text/plain; charset=utf-8", "e-1", 0.0, event="x\x9b2J")
 
 
 class Terminal(BytesIO):
@@ -47,7 +42,7 @@ def test_data_on_a_terminal_is_escaped() -> None:
 
 def test_bytes_on_a_terminal_that_are_not_utf_8_are_escaped() -> None:
     out = Terminal()
-    write_data(out, {"content_type": "image/png", "data_base64": "m8Oc/w=="}, False)
+    write_data(out, Message("a", b"\x9b\xc3\x9c\xff", "image/png", None, 0.0), False)
     assert out.getvalue() == "\\x9bÜ\\xff\n".encode()
 
 
@@ -56,7 +51,7 @@ def test_json_on_a_terminal_is_escaped_and_still_json() -> None:
     write_json(out, MESSAGE)
     text = out.getvalue().decode()
     assert escape_controls(text) == text
-    assert json.loads(text) == MESSAGE
+    assert json.loads(text) == to_json(MESSAGE)
 
 
 def test_summary_on_a_terminal_is_escaped() -> None:
@@ -67,7 +62,7 @@ def test_summary_on_a_terminal_is_escaped() -> None:
 
 def test_terminal_is_recognized(pseudo_terminal: tuple[BinaryIO, int]) -> None:
     file, master = pseudo_terminal
-    write_data(file, {"content_type": "text/plain", "data": "\x1b[2J"}, False)
+    write_data(file, Message("a", "\x1b[2J", "text/plain", None, 0.0), False)
     assert os.read(master, 100) == b"\\u001b[2J\r\n"
 
 
@@ -75,3 +70,22 @@ def test_data_in_a_file_is_unchanged() -> None:
     out = BytesIO()
     write_data(out, MESSAGE, False)
     assert out.getvalue() == TEXT.encode() + b"\n"
+
+
+def test_items_are_the_objects_of_the_protocol() -> None:
+    fields = {"channel": "a", "time": 1.5, "content_type": "image/png", "data_base64": "/w=="}
+    assert to_json(Message.from_json(fields)) == {"kept": False, **fields}
+    full = {
+        "id": "e-2",
+        "prev": "e-1",
+        "event": "x",
+        "from": "bob",
+        "reply_to": "$reply/x",
+        "channel": "a",
+        "time": 1.5,
+    }
+    full |= {"content_type": "application/json", "data": None}
+    assert to_json(Message.from_json(full)) == full
+    gap = {"type": "gap", "topic": "a", "from": "e-1", "to": "e-5", "reason": "evicted"}
+    assert to_json(Gap("a", "e-1", "e-5", "evicted")) == gap
+    assert to_json(End("a")) == {"type": "end", "channel": "a"}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pushd.ctl.clients import TRANSPORTS
 from pushd.ctl.command_line import build_parser
+from pushd.ctl.subscriptions import TRANSPORTS
 from tests.backends.redis_server import free_port
 from tests.ctl.pushctl_process import SECONDS, Pushctl
 from tests.daemon.real import ROOT, Daemon, eventually
@@ -105,7 +105,6 @@ def test_gap_is_reported(daemon: Daemon, pushctl: Pushctl, transport: str) -> No
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_all_kinds_of_data_and_the_end_are_received(daemon: Daemon, pushctl: Pushctl, transport: str) -> None:
-    """Long polls do not report the end of a single channel, but nothing follows it."""
     channel = f"kinds/{transport}"
     daemon.publish(channel, b"text", Content_Type="text/plain")
     daemon.publish(channel, b"\xff\r\n", Content_Type="image/x")
@@ -117,7 +116,7 @@ def test_all_kinds_of_data_and_the_end_are_received(daemon: Daemon, pushctl: Pus
     assert (status, error) == (0, "")
     assert [each.get("data", each.get("data_base64")) for each in messages] == ["text", "/w0K", {"a": [1]}]
     assert [each.get("event") for each in messages] == [None, None, "é e"]
-    assert received[3:] == ([] if transport == "longpoll" else [{"type": "end", "channel": channel}])
+    assert received[3:] == [{"type": "end", "channel": channel}]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

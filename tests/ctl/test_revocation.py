@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pushd.ctl.clients import TRANSPORTS
+from pushd.ctl.subscriptions import TRANSPORTS
 from tests.ctl.guarded_daemon import OPERATOR, USER, GuardedDaemon
 from tests.ctl.pushctl_process import SECONDS
 from tests.daemon.real import eventually

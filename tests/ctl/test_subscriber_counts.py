@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pushd.ctl.errors import CredentialRefused, CtlError, Unreachable
+from pushd.client import AuthenticationFailed, ConnectionFailed, PushdError
 from pushd.ctl.subscriber_counts import SubscriberCounts
 
 
@@ -13,7 +13,7 @@ class FakeApiClient:
 
     def __init__(self) -> None:
         self.requests: list[str] = []
-        self.error: CtlError = Unreachable("gone")
+        self.error: PushdError = ConnectionFailed("gone")
         self.transports: dict[str, int] | None = {"sse": 3, "tcp": 1}
 
     def request_json(self, method: str, path: str) -> Any:
@@ -67,7 +67,7 @@ def test_unreachable_daemon_yields_a_dash(client: FakeApiClient, counts: Subscri
 def test_refused_token_is_not_sent_with_every_message(
     client: FakeApiClient, now: list[float], counts: SubscriberCounts
 ) -> None:
-    client.transports, client.error = None, CredentialRefused("token-expired: gone")
+    client.transports, client.error = None, AuthenticationFailed("token-expired", "gone")
     for number in range(1000):
         assert counts.get(f"c/{number}") == "-"
         now[0] += 0.02

@@ -107,6 +107,13 @@ def is_admitted(daemon: Daemon) -> bool:
 FORWARDED = {"X-Forwarded-For": "192.0.2.1"}
 
 
+@pytest.fixture
+def idle(limited: Daemon) -> Daemon:
+    """The daemon once it has noticed that the connections of the test before are closed."""
+    assert eventually(lambda: limited.request("GET", "/connections").json() == [])
+    return limited
+
+
 def open_stream_behind_proxy(daemon: Daemon, stack: ExitStack, target: str) -> Http:
     http = stack.enter_context(daemon.http())
     http.open_stream(target, FORWARDED)
@@ -114,21 +121,21 @@ def open_stream_behind_proxy(daemon: Daemon, stack: ExitStack, target: str) -> H
 
 
 @pytest.mark.parametrize("spelling", ["192.0.2.1", "192.0.2.1:4711", "::ffff:192.0.2.1", "[::FFFF:c000:201]:4711"])
-def test_too_many_connections_from_one_address_behind_a_proxy(limited: Daemon, spelling: str) -> None:
+def test_too_many_connections_from_one_address_behind_a_proxy(idle: Daemon, spelling: str) -> None:
     with ExitStack() as stack:
-        open_stream_behind_proxy(limited, stack, "/stream/a")
-        response = limited.request("GET", "/stream/a", {"X-Forwarded-For": spelling})
+        open_stream_behind_proxy(idle, stack, "/stream/a")
+        response = idle.request("GET", "/stream/a", {"X-Forwarded-For": spelling})
         assert (response.status, response.code) == (429, "too-many-connections")
         assert int(response.headers["retry-after"]) > 0
-        other = stack.enter_context(limited.http())
+        other = stack.enter_context(idle.http())
         other.open_stream("/stream/a", {"X-Forwarded-For": "192.0.2.1, 192.0.2.2"})
 
 
-def test_event_source_is_asked_to_reconnect(limited: Daemon) -> None:
+def test_event_source_is_asked_to_reconnect(idle: Daemon) -> None:
     """An EventSource never reconnects after 429, so the response is 200 and an empty stream."""
     with ExitStack() as stack:
-        open_stream_behind_proxy(limited, stack, "/sse/a")
-        http = stack.enter_context(limited.http())
+        open_stream_behind_proxy(idle, stack, "/sse/a")
+        http = stack.enter_context(idle.http())
         response = http.request("GET", "/sse/a", FORWARDED)
         assert (response.status, response.headers["content-type"]) == (200, "text/event-stream")
         assert b"retry: " in response.body

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.core import test_cursor, test_message, test_names
+from tests.dialects.bayeux import test_envelope as test_bayeux_envelope
+from tests.dialects.bayeux import test_wire as test_bayeux_wire
 from tests.http import test_query
 from tests.transports import test_negotiation, test_websocket_reader
 from tests.wire import (
@@ -40,6 +42,9 @@ TARGETS: dict[str, Any] = {
     "replace": test_no_forging.test_replace_parts,
     "chunked": test_no_forging.test_chunks,
     "websocket": test_no_forging.test_websocket_data_frames,
+    "bayeux": test_bayeux_envelope.test_any_envelope_is_parsed_or_refused,
+    "bayeux-forms": test_bayeux_envelope.test_any_form_is_parsed_or_refused,
+    "bayeux-wire": test_bayeux_wire.test_no_data_forges_a_message,
     "websocket-json": test_no_forging.test_websocket_frames_of_json,
 }
 

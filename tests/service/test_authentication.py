@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from pushd.auth.verification_keys import KeySet, parse_secret
 from pushd.backends.memory import MemoryBackend
 from pushd.config.loader import load
-from pushd.config.table import ConfigError
+from pushd.config.mistakes import ConfigError
 from pushd.core.history import Bounds
 from pushd.net.unix_clock import UnixClock
 from pushd.service.authentication import AuthenticationService
@@ -182,12 +182,12 @@ async def test_keys_that_cannot_be_fetched_are_degraded_and_the_daemon_is_ready(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('[auth]\ntokens_file = "missing.toml"\n', "auth: missing.toml: No such file or directory"),
+        ('[auth]\ntokens_file = "missing.toml"\n', "auth.tokens_file: missing.toml: No such file or directory"),
         (
             '[auth.issuer.shop]\nissuer = "x"\naudience = "y"\nalgorithms = ["HS256"]\nsecret_files = ["missing"]\n',
-            "auth: auth.issuer.shop.secret_files: missing: No such file or directory",
+            "auth.issuer.shop.secret_files: missing: No such file or directory",
         ),
-        ('[auth.url_keys]\nweb = "missing"\n', "auth: auth.url_keys.web: missing: No such file or directory"),
+        ('[auth.url_keys]\nweb = "missing"\n', "auth.url_keys.web: missing: No such file or directory"),
     ],
 )
 def test_missing_file_stops_the_start_with_one_sentence(

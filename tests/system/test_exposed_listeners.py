@@ -115,7 +115,7 @@ def test_exposed_systemd_socket_is_refused(systemd: Systemd, key: str, endpoint:
         daemon = systemd.start(listener, listen_options(key, endpoint), *check)
         assert daemon.process.wait(START_SECONDS) == 1
     assert daemon.output == (
-        f"pushd: {key}.listen: {endpoint} is bound to 0.0.0.0:{port}, which is open to other machines: "
+        f"pushd: option --{key}: {endpoint} is bound to 0.0.0.0:{port}, which is open to other machines: "
         "bind it to a loopback address, or start with --open to let anyone publish and subscribe\n"
     )
 
@@ -126,7 +126,7 @@ def test_domain_of_the_endpoint_does_not_count(systemd: Systemd, domain: str) ->
         daemon = systemd.start(listener, listen_options("http", f"systemd:domain={domain}:index=0"))
         assert daemon.process.wait(START_SECONDS) == 1
     assert re.fullmatch(
-        r"pushd: http.listen: [^\n]* is bound to \[::\]:[0-9]+, which is open to [^\n]*\n", daemon.output
+        r"pushd: option --http: [^\n]* is bound to \[::\]:[0-9]+, which is open to [^\n]*\n", daemon.output
     )
 
 

@@ -86,9 +86,9 @@ def test_changes_apply_at_once_without_closing_connections(daemon: Configured) -
 
 def test_invalid_file_changes_nothing(daemon: Configured) -> None:
     daemon.write("8KiB", more="colour = 1")
-    assert re.search(r"nothing changed: \S+/pushd.toml: unknown key limits.colour", daemon.reload())
+    assert re.search(r"nothing changed: \S+/pushd.toml:[0-9]+: unknown key limits.colour", daemon.reload())
     daemon.write("8KiB", more='[backend]\nkind = "redis"')
-    assert "nothing changed: backend.kind: redis requires a URL" in daemon.reload()
+    assert re.search(r"nothing changed: \S+/pushd.toml:[0-9]+: backend.kind: redis requires a URL", daemon.reload())
     daemon._file.unlink()
     assert re.search(r"nothing changed: \S+/pushd.toml: No such file", daemon.reload())
     assert daemon.request("POST", "/pub/a", body=b"x" * 3000).status == 413
@@ -143,7 +143,7 @@ def test_key_that_only_root_can_read_keeps_the_rest_of_a_reload(tmp_path: Path) 
     daemon.write("8KiB")
     output = daemon.reload()
     assert "Configuration reloaded; changed: limits.message\n" in output
-    assert f"Permission denied: '{key}'); new connections use the previous certificates\n" in output
+    assert f"({key}: Permission denied); new connections use the previous certificates\n" in output
     assert daemon.request("POST", "/pub/a", body=b"x" * 3000).status == 202
     daemon.assert_healthy()
     daemon.stop()
@@ -197,7 +197,7 @@ def test_log_on_a_terminal_without_utf_8_is_escaped(tmp_path: Path) -> None:
     daemon = Configured(tmp_path, environ={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
     daemon.publish("a")
     daemon.write(more='"première" = 1')
-    assert "unknown key limits.premi\\xe8re" in daemon.reload()
+    assert "unknown key limits.'premi\\xe8re" in daemon.reload()
     daemon.stop()
 
 

@@ -248,7 +248,7 @@ class RunningDaemon:
 
     def _watch(self, event: LogEvent) -> None:
         is_own = len(self.ports) < len(self._service._listeners)  # else another daemon in this process has started
-        if event.get("log_format") == "{name} listens on {where}" and is_own:
+        if event.get("log_format") == "{name} listens on {where} ({endpoint})" and is_own:
             self.ports[event["name"]] = int(event["where"].rpartition(":")[2])
         if event["log_namespace"].startswith("pushd.") and event["log_level"] >= LogLevel.info:
             self.log.append(formatEvent(event))

@@ -6,7 +6,7 @@ Applications issue credentials by `sign_url` and `issue_token`, and verify hooks
 
 from typing import TYPE_CHECKING, Any
 
-from .callbacks import Decision, Question
+from .callbacks import Decision, Question, verify_question
 from .core.backoff import Backoff
 from .errors import (
     AuthenticationFailed,
@@ -69,6 +69,7 @@ __all__ = [
     "__version__",
     "issue_token",
     "sign_url",
+    "verify_question",
     "verify_webhook",
 ]
 _LAZY = {

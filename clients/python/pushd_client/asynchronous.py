@@ -15,7 +15,7 @@ from .core.call import Call
 from .core.client import ClientCore
 from .core.subscriber import Subscriber
 from .core.subscription_options import Since, subscription_options
-from .errors import PushdError, Refused
+from .errors import ClientClosed, PushdError, Refused
 from .messages import Item, Message
 from .network.asyncio_http import AsyncHttp
 from .network.asyncio_subscription import AsyncSubscriptionNetwork
@@ -179,6 +179,8 @@ class AsyncPushd:
     async def _answer(self, request: Message, data: object) -> None:
         try:
             await self.reply(request, data)
+        except ClientClosed:
+            return  # and the subscription ends
         except Refused as refused:
             if refused.code != "no-request":  # the asker has left, or another responder was faster
                 raise

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import wraps
 from inspect import iscoroutinefunction
+from math import inf
+from time import monotonic
 from typing import Any, Final
 
 from fastapi import HTTPException, Request
@@ -20,12 +22,13 @@ from .source_urls import DEFAULT_UNTIL, SourceUrls, fallback_since
 from .url_signature import DEFAULT_EXP, UrlKey
 from .webhooks import InvalidWebhook, verify_webhook
 
-__all__ = ["Decision", "FastapiPushd", "Question"]
+__all__ = ["AsyncPushd", "Decision", "FastapiPushd", "Question"]
 
 logger = logging.getLogger("pushd_client.fastapi")
 MAX_BYTES: Final = 16 << 20
 """The largest body of a callback or of a hook."""
 _CURSOR_SECONDS: Final = 1.0
+_AWAY_SECONDS: Final = 5.0
 
 
 class FastapiPushd:
@@ -71,6 +74,7 @@ class FastapiPushd:
         self._timeout = timeout
         self._client: AsyncPushd | None = None
         self._cursor_client: AsyncPushd | None = None
+        self._away_until = -inf
 
     @asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
@@ -93,13 +97,17 @@ class FastapiPushd:
     async def cursor(self) -> str:
         """Return the cursor of the present, as `since` of `source_url`.
 
-        Call it before the page reads its data. If the daemon does not answer, the error is logged, and a time of two
-        seconds ago is returned.
+        Call it before the page reads its data. If the daemon does not answer, the error is logged, and for five seconds
+        it is not asked again: a time of two seconds ago is returned.
         """
+        client = _running(self._cursor_client)
+        if monotonic() < self._away_until:
+            return fallback_since()
         try:
-            return await _running(self._cursor_client).cursor()
+            return await client.cursor()
         except (PushdError, OSError) as error:
-            logger.error("Page is rendered without a cursor, and subscribes from two seconds ago: %s", error)
+            self._away_until = monotonic() + _AWAY_SECONDS
+            logger.error("Pages are rendered without a cursor, and subscribe from two seconds ago: %s", error)
             return fallback_since()
 
     async def source_url(

@@ -29,6 +29,8 @@ _LISTEN: Final = "tcp:0:interface=127.0.0.1"
 _COMMAND: Final = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "pushd")
 _POLL_SECONDS: Final = 0.01
 _CHANNELS: Final = 1000
+_MESSAGES: Final = 10_000
+"""As many as the daemon returns in one answer."""
 
 
 class PushdDaemon:
@@ -60,7 +62,7 @@ class PushdDaemon:
 
     def published(self, topics: str = "**") -> list[Message]:
         """Return the messages of topics that are in the history, oldest first."""
-        return self.client.history(topics, since="all").messages
+        return self.client.history(topics, since="all", limit=_MESSAGES).messages
 
     def subscribers(self, channel: str) -> int:
         """Return the number of subscribers of a channel."""

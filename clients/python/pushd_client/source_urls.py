@@ -58,7 +58,7 @@ class SourceUrls:
         if not path:
             raise ValueError("topics must not be empty")
         query = urlencode({name: value for name, value in {"since": since, **parameters}.items() if value is not None})
-        url = f"{self.public_url}/{resource}/{path}{'?' if query else ''}{query}"
+        url = f"{self.public_url}/{quote(resource)}/{path}{'?' if query else ''}{query}"
         if self.key is None:
             return url
         mount = urlsplit(self.public_url).path

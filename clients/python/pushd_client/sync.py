@@ -14,7 +14,7 @@ from .core.call import Call
 from .core.client import ClientCore
 from .core.subscriber import Subscriber
 from .core.subscription_options import Since, Transport, subscription_options
-from .errors import PushdError, Refused
+from .errors import ClientClosed, PushdError, Refused
 from .messages import Item, Message
 from .network.sync_http import SyncHttp
 from .network.sync_subscription import SyncSubscriptionNetwork
@@ -282,6 +282,8 @@ class Pushd:
     def _answer(self, request: Message, data: object) -> None:
         try:
             self.reply(request, data)
+        except ClientClosed:
+            return  # and the subscription ends
         except Refused as refused:
             if refused.code != "no-request":  # the asker has left, or another responder was faster
                 raise

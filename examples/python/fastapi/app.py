@@ -6,8 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Form, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
-from pushd_client import AsyncPushd
-from pushd_client.fastapi import FastapiPushd
+from pushd_client.fastapi import AsyncPushd, FastapiPushd
 from starlette.middleware.sessions import SessionMiddleware
 
 push = FastapiPushd("http://127.0.0.1:8080", Path("app.token"), url_key=("web", Path("web.key")))

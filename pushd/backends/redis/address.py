@@ -96,7 +96,10 @@ def _host(text: str, port: int) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
         raise ValueError("the host is missing")
-    return parts.hostname, port if parts.port is None else parts.port
+    try:
+        return parts.hostname, port if parts.port is None else parts.port
+    except ValueError:  # it may be a piece of a password
+        raise ValueError("the port must be a number up to 65535; / in a password must be written %2F") from None
 
 
 def _database(text: str) -> int:

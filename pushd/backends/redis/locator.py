@@ -16,6 +16,7 @@ from pushd.backends.interface import BackendUnusable
 from pushd.backends.redis.address import Address
 from pushd.backends.redis.link import NotUsable, SingleProtocolFactory
 from pushd.backends.redis.protocols import CommandProtocol
+from pushd.net.endpoint_errors import reason_of
 
 _SENTINEL_SECONDS: Final = 1.0
 """How long one Sentinel may take to answer before the next is asked."""
@@ -45,7 +46,8 @@ class Locator:
                 certificates = [Certificate.loadPEM(b"-----BEGIN " + block) for block in blocks]
                 self._trust = trustRootFromCertificates(certificates)
             except (OSError, crypto.Error, ValueError) as error:
-                raise BackendUnusable(f"backend.ca_file: {self._ca_file} holds no certificates ({error})") from error
+                reason = f"holds no certificates ({reason_of(error)})"
+                raise BackendUnusable(f"backend.ca_file: {self._ca_file} {reason}") from error
             if not blocks:
                 raise BackendUnusable(f"backend.ca_file: {self._ca_file} holds no certificates")
 

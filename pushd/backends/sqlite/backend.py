@@ -14,7 +14,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pushd.backends.interface import NOBODY, Audience, BackendEvents, BackendUnusable, DiskUsage, Usage
+from pushd.backends.interface import NOBODY, Audience, BackendEvents, BackendUnusable, DiskUsage, PublishResult, Usage
 from pushd.backends.single_node import SingleNode
 from pushd.backends.sqlite.errors import Damaged, reason_for
 from pushd.backends.sqlite.history_reader import HistoryReader
@@ -145,7 +145,7 @@ class SqliteBackend(SingleNode):
 
     # Writes
 
-    async def publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> list[Message | Refusal]:
+    async def publish(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> list[PublishResult]:
         if not drafts:
             return []
         size = sum([len(draft.data) for draft in drafts])
@@ -157,8 +157,8 @@ class SqliteBackend(SingleNode):
         self._waiting += len(drafts)
         self._waiting_bytes += size
         try:
-            results: list[Message | Refusal] = await self._submit(
-                PublishRequest(drafts, size, *self._time(), self.hooks.events_of(drafts))
+            results: list[PublishResult] = await self._submit(
+                PublishRequest(drafts, size, *self._time(), self.hooks.events_of(drafts), key)
             )
             return results
         except Refusal as refused:

@@ -159,6 +159,7 @@ def _begin_run(directory: Directory, db: sqlite3.Connection, sync: str) -> str |
         db.execute("UPDATE log SET epoch = ?, boot = ?, at_risk = ?", (epoch, boot, is_at_risk))
         db.execute("DELETE FROM url")
         db.execute("DELETE FROM member")
+        db.execute("DELETE FROM idempotency_key")
     elif (last_boot, was_at_risk) != (boot, is_at_risk) and (is_at_risk or was_at_risk):
         db.execute("UPDATE log SET boot = ?, at_risk = ?", (boot, is_at_risk))
     directory.mark.write(Position(epoch, seq, now))

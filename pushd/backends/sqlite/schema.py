@@ -131,7 +131,17 @@ CREATE TABLE hook_event (
 CREATE UNIQUE INDEX hook_event_of_hook ON hook_event (hook, number);
 """
 
-_STEPS = (_TABLES, _LOSSES_AND_DEADLINES, _RUNS, _SENDERS, _URLS, _REVOCATIONS, _MEMBERS, _HOOKS)
+_KEYS = """
+CREATE TABLE idempotency_key (
+    number INTEGER PRIMARY KEY,
+    text TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    until REAL NOT NULL,
+    sequences TEXT NOT NULL
+) STRICT;
+"""
+
+_STEPS = (_TABLES, _LOSSES_AND_DEADLINES, _RUNS, _SENDERS, _URLS, _REVOCATIONS, _MEMBERS, _HOOKS, _KEYS)
 VERSION = len(_STEPS)
 
 

@@ -12,10 +12,12 @@ from math import inf
 from typing import Any
 
 from pushd.backends.hook_outbox import QueuedEvent
+from pushd.backends.interface import PublishResult
 from pushd.backends.sqlite.channel_record import ChannelRecord, Entry
 from pushd.backends.sqlite.errors import Damaged
 from pushd.backends.sqlite.expiry import ENTRY_COLUMNS, STEP_SIZE, Expiry
 from pushd.backends.sqlite.hook_rows import HookLedger
+from pushd.backends.sqlite.key_rows import RememberedKeys
 from pushd.backends.sqlite.ledger import Ledger
 from pushd.backends.sqlite.member_rows import read_members, replace_members, write_members
 from pushd.backends.sqlite.revocation_rows import read_revocations, write_revocations
@@ -117,6 +119,7 @@ class Writer:
         self._ledger = self._load()
         self._expiry = Expiry(db, self._ledger)
         self._hooks = HookLedger(db)
+        self._keys = RememberedKeys(db, self._ledger.epoch)
         self.revocations = read_revocations(db)
         """Those in the file when it was opened."""
         self.members = read_members(db)
@@ -229,8 +232,7 @@ class Writer:
             else:
                 write_members(self.db, request.rows, request.deleted)
         if isinstance(request, PublishRequest | PresenceRequest):
-            time, now = round_timestamp(request.time), request.now
-            accepted = [self._accept(draft, time, now) for draft in request.drafts]
+            accepted = self._publish(request)
             if request.hooks is not None:
                 self._add_events(request.hooks, accepted)
             return accepted
@@ -248,6 +250,19 @@ class Writer:
             self._remember_url(request)
             return None
         return self._ledger.delete(request.name) if isinstance(request, DeleteRequest) else None
+
+    def _publish(self, request: PublishRequest | PresenceRequest) -> list[PublishResult]:
+        time, now, drafts = round_timestamp(request.time), request.now, request.drafts
+        key = request.key if isinstance(request, PublishRequest) else None
+        if key is None:
+            return [self._accept(draft, time, now) for draft in drafts]
+        earlier = self._keys.find(key, len(drafts), request.time)
+        if earlier is not None and all(earlier):
+            return [result for result in earlier if result]
+        earlier = earlier or [None] * len(drafts)
+        accepted = [result or self._accept(draft, time, now) for draft, result in zip(drafts, earlier, strict=True)]
+        self._keys.add(key, accepted, request.time)
+        return accepted
 
     def _accept(self, draft: Draft, time: float, now: float) -> Message | Refusal:
         if not draft.keep:
@@ -277,7 +292,7 @@ class Writer:
             self._hooks.add(*event[:2], round_timestamp(request.time), event.body)
         return None
 
-    def _add_events(self, hooks: PublishEvents, accepted: Sequence[Message | Refusal]) -> None:
+    def _add_events(self, hooks: PublishEvents, accepted: Sequence[PublishResult]) -> None:
         self._hooks.bounds.update(hooks.bounds)
         for message, of_message in zip(accepted, hooks.hooks, strict=True):
             if isinstance(message, Message):

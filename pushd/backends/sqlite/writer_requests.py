@@ -5,8 +5,9 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from pushd.backends.hook_outbox import Backlog, HookBounds, HookEvent, PublishHook
+from pushd.backends.interface import PublishResult
 from pushd.core.channel_rules import Retentions
-from pushd.core.errors import Refusal
+from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from pushd.core.presence import Row
 from pushd.core.revocations import Revocation
@@ -24,7 +25,9 @@ class PublishEvents(NamedTuple):
 
 
 class PublishRequest(NamedTuple):
-    """Publish messages in their order. Its result is a list: for each draft, the message or the refusal."""
+    """Publish messages in their order. Its result is a list: for each draft, the message or the refusal, or the
+    duplicate of an earlier run.
+    """
 
     drafts: Sequence[Draft]
     size: int
@@ -34,6 +37,7 @@ class PublishRequest(NamedTuple):
     now: float
     """Seconds of log time."""
     hooks: PublishEvents | None = None
+    key: IdempotencyKey | None = None
 
 
 class DeleteRequest(NamedTuple):
@@ -144,7 +148,7 @@ class DeadLetters(NamedTuple):
     """Whether there are more events of which to make dead letters."""
 
 
-RequestResult = list[Message | Refusal] | DeadLetters | int | None
+RequestResult = list[PublishResult] | DeadLetters | int | None
 
 
 class LogTotals(NamedTuple):

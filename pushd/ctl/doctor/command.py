@@ -7,7 +7,7 @@ from pushd.ctl.api_client import ApiClient, api_of
 from pushd.ctl.doctor.probe_run import probe
 from pushd.ctl.doctor.report import format_json, format_text
 from pushd.ctl.errors import EXIT_FAILED
-from pushd.ctl.output import warn
+from pushd.ctl.terminal import warn
 
 
 def doctor(args: Namespace) -> int:

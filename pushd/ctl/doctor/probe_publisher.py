@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPException
 
+from pushd.client import ConnectionFailed, Refused
 from pushd.ctl.api_client import ApiClient, quote_path
 from pushd.ctl.doctor.diagnosis import PUBLISHED_STATUSES
 from pushd.ctl.doctor.observation import Response
 from pushd.ctl.doctor.probe_subscriber import read_response, server_headers
-from pushd.ctl.errors import RequestRefused, Unreachable
+from pushd.ctl.raw_connections import http_connection, unreachable
 
 _TIMEOUT_SECONDS = 30.0
 _PADDING = "." * 1000
@@ -38,7 +39,10 @@ class ProbePublisher:
         self.can_publish = False
         """Whether one of the routes accepts publishes."""
         self._channel, self._path, self._ttl = channel, f"/pub/{quote_path(channel)}", ttl
-        self._routes: list[tuple[ApiClient, Mapping[str, str]]] = [(through, {"Origin": through.origin}), (through, {})]
+        self._routes: list[tuple[ApiClient, Mapping[str, str]]] = [
+            (through, {"Origin": through.address.origin}),
+            (through, {}),
+        ]
         self._through = through
         if direct is not through:
             self._routes.append((direct, {}))
@@ -46,12 +50,12 @@ class ProbePublisher:
     def publish_first(self, marker: str) -> None:
         """Publish the first marker by the first route that accepts it.
 
-        :raises Unreachable: when the address to check cannot be connected to.
+        :raises ConnectionFailed: when the address to check cannot be connected to.
         """
         while self._routes and not self.can_publish:
             try:
                 response = self._publish(f"{_PADDING}{marker}")
-            except Unreachable as error:
+            except ConnectionFailed as error:
                 if not self.responses:
                     raise
                 response = Response(0, error=str(error))
@@ -81,7 +85,7 @@ class ProbePublisher:
             return {
                 str(each["address"]) for each in api.request_json("GET", "/connections", {"channel": self._channel})
             }
-        except (RequestRefused, Unreachable, LookupError, TypeError):
+        except (Refused, ConnectionFailed, LookupError, TypeError):
             return set()
 
     def delete_channel(self) -> bool:
@@ -109,15 +113,15 @@ class ProbePublisher:
         headers = {**api.credential.headers(), **route_headers} | (
             {"Content-Type": content_type} if content_type else {}
         )
-        connection = api.connection(_TIMEOUT_SECONDS)
+        connection = http_connection(api.address, _TIMEOUT_SECONDS)
         try:
             connection.connect()
         except OSError as error:
-            raise api.unreachable(error) from error
+            raise unreachable(api.address, error) from error
         start = time.monotonic()
         try:
             with suppress(ConnectionError):  # a refusal may arrive before the body was sent completely
-                connection.request(method, api.target(path, query), body, headers)
+                connection.request(method, api.address.target(path, query), body, headers)
             response = connection.getresponse()
             self.servers.update(server_headers(response))
             return read_response(response, time.monotonic() - start)

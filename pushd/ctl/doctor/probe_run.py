@@ -20,6 +20,7 @@ from pushd.ctl.doctor.observation import PublishTimes, Response
 from pushd.ctl.doctor.probe_publisher import BODY_BYTES, ProbePublisher
 from pushd.ctl.doctor.probe_subscriber import PROBE_TRANSPORTS, ProbeSubscriber
 from pushd.ctl.doctor.stranger import Note, find_permissions
+from pushd.ctl.raw_connections import connect
 
 _ARRIVAL_SECONDS = 2.0
 """Time allowed for a message to arrive."""
@@ -71,7 +72,7 @@ def probe(
     :raises CtlError: when the file of the token cannot be read.
     """
     if tuple(only) == (STRANGER,):
-        through.connect().close()
+        connect(through.address).close()
         return ProbeReport([_stranger_finding(through, progress)], frozenset(), True, None)
     run = _ProbeRun(through, direct, only, idle, progress)
     is_deleted = True

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pushd.ctl.api_client import ApiClient, quote_path
 from pushd.ctl.doctor.observation import Observation, Response
 from pushd.ctl.doctor.websocket_client import WebSocketClosed, build_handshake, is_accepted, new_key, receive_payloads
+from pushd.ctl.raw_connections import http_connection
 
 _BLOCK = 65536
 _SERVER_HEADERS = ("Server", "Via")
@@ -111,7 +112,7 @@ class ProbeSubscriber:
 
     def _stream(self) -> None:
         key = new_key()
-        headers = build_handshake(key) | {"Origin": self._api.origin} if self._transport.is_websocket else {}
+        headers = build_handshake(key) | {"Origin": self._api.address.origin} if self._transport.is_websocket else {}
         sock, response = self._request({"since": "all"}, headers)
         if self._transport.is_websocket and response.status == 403:
             self.observation.is_origin_refused = True
@@ -146,11 +147,13 @@ class ProbeSubscriber:
     def _request(self, query: Mapping[str, object], headers: Mapping[str, str]) -> tuple[socket.socket, HTTPResponse]:
         if self._socket is not None:
             self._socket.close()
-        connection = self._api.connection(self._idle_timeout)
+        connection = http_connection(self._api.address, self._idle_timeout)
         connection.connect()
         self._socket = sock = connection.sock
         self.local_address = sock.getsockname()[0]
-        target = self._api.target(self._transport.path + quote_path(self._channel), {**self._transport.query, **query})
+        target = self._api.address.target(
+            self._transport.path + quote_path(self._channel), {**self._transport.query, **query}
+        )
         connection.request("GET", target, headers=_REQUEST_HEADERS | self._api.credential.headers() | dict(headers))
         response = connection.getresponse()
         self.servers.update(server_headers(response))

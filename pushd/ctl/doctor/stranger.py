@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pushd.ctl.api_client import ApiClient
 from pushd.ctl.doctor.observation import Response
 from pushd.ctl.doctor.probe_subscriber import read_response
+from pushd.ctl.raw_connections import http_connection
 
 _TIMEOUT_SECONDS = 30.0
 _LONG_KEY = "x" * 256
@@ -102,7 +103,7 @@ def find_permissions(api: ApiClient) -> Permissions:
 
 def is_loopback(api: ApiClient) -> bool:
     """Return whether the address leads to this machine without a network."""
-    connection = api.connection(_TIMEOUT_SECONDS)
+    connection = http_connection(api.address, _TIMEOUT_SECONDS)
     try:
         connection.connect()
         return ip_address(connection.sock.getpeername()[0].partition("%")[0]).is_loopback
@@ -124,9 +125,9 @@ def _is_allowed(probe: StrangerProbe, response: Response) -> bool | None:
 def _request(api: ApiClient, probe: StrangerProbe) -> Response:
     """Send a request, without a credential."""
     path = probe.path.replace("{unused}", secrets.token_hex(16))
-    connection = api.connection(_TIMEOUT_SECONDS)
+    connection = http_connection(api.address, _TIMEOUT_SECONDS)
     try:
-        connection.request(probe.method, api.target(path, probe.query), headers=dict(probe.headers))
+        connection.request(probe.method, api.address.target(path, probe.query), headers=dict(probe.headers))
         response = connection.getresponse()
         if response.status < 300 and response.headers.get_content_type() not in _PUSHD_TYPES:
             return Response(404)

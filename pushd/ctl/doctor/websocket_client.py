@@ -18,7 +18,7 @@ def build_handshake(key: str) -> dict[str, str]:
 
 def new_key() -> str:
     """Return a random ``Sec-WebSocket-Key``."""
-    from websockets.utils import generate_key  # imported lazily, as in pushd.ctl.api_client
+    from websockets.utils import generate_key  # imported lazily: it takes long
 
     return generate_key()
 

@@ -12,8 +12,8 @@ class CuttingProxy:
     """Pass connections to a port of this machine, and cut each of them.
 
     :param port: the port to which connections are passed.
-    :param budgets: for each connection the number of bytes from the daemon after which it is cut; when there are no more,
-        connections are not cut any more.
+    :param budgets: for each connection the number of bytes from the daemon after which it is cut; when there are no
+        more, connections are not cut any more.
     """
 
     def __init__(self, port: int, budgets: Iterable[int]) -> None:

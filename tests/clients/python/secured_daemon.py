@@ -41,7 +41,7 @@ class SecuredDaemon(NamedTuple):
     url_key: tuple[str, Path]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def secured_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredDaemon]:
     """A daemon that accepts the token `TOKEN` and the key `web`, and nobody else."""
     directory = tmp_path_factory.mktemp("secured")
@@ -70,13 +70,17 @@ class EventSource:
         self._connection.close()
 
     def data(self) -> object:
+        """Return the JSON data of the next message."""
+        return json.loads(self.text())
+
+    def text(self) -> str:
         """Return the data of the next message."""
         is_message = True
         while line := self.response.readline():
             if line.startswith(b"event:"):
                 is_message = line.split(b":")[1].strip() == b"message"
             elif line.startswith(b"data:") and is_message:
-                return json.loads(line[5:])
+                return line[5:].decode().strip()
             elif line == b"\n":
                 is_message = True
         raise EOFError("the stream has ended")

@@ -54,7 +54,7 @@ def run(pytester: pytest.Pytester, tests: str, **environ: str) -> pytest.RunResu
     is_installed = any(entry.value == NAME for entry in entry_points(group="pytest11"))
     options = [] if is_installed else ["-p", NAME]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "clients/python")]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "clients/python"), *sys.path]))
         patch.delenv("CI", raising=False)
         for name, value in environ.items():
             patch.setenv(name, value)
@@ -82,7 +82,7 @@ def test_without_the_daemon_tests_are_skipped_and_fail_in_continuous_integration
 
 def test_daemon_that_does_not_start_is_an_error_with_its_log(tmp_path: Path):
     with (
-        pytest.raises(RuntimeError, match="(?s)pushd did not start:.*mistake"),
+        pytest.raises(RuntimeError, match=r"(?s)pushd did not start:.*mistake"),
         running_daemon(tmp_path, "mistake = 1"),
     ):
         raise AssertionError

@@ -47,8 +47,8 @@ def test_published_vectors(vector: dict[str, str]) -> None:
     assert verified(url, vector["method"])
 
 
-@given(st.text(st.characters(exclude_characters="?#", exclude_categories=["Cs"])), st.text(), st.text(), st.text())
-def test_daemon_accepts_any_path_and_parameters(path: str, name: str, value: str, secret: str) -> None:
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.text(), st.text())
+def test_daemon_accepts_any_path_and_parameters(path: str, name: str, value: str) -> None:
     target = f"/sse/{quote(path)}?{urlencode({f'x{name}': value}, errors='replace')}"
     url = sign_url(target, KEY, exp=EXP, sub="Jürgen B.")
     assert verified(url).identity.subject == "Jürgen B."

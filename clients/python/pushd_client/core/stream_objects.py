@@ -18,6 +18,9 @@ class Begin(NamedTuple):
 class Expiring(NamedTuple):
     """The token expires soon."""
 
+    at: float
+    """When, in unix seconds."""
+
 
 class Expired(NamedTuple):
     """The token has expired, or was revoked."""
@@ -38,7 +41,7 @@ _CONTROL: Mapping[str, Callable[[Mapping[str, Any]], StreamObject]] = {
     "begin": lambda fields: Begin(fields["cursor"], fields["connection"]),
     "gap": lambda fields: Gap(fields["topic"], fields["from"], fields["to"], fields["reason"]),
     "end": lambda fields: End(fields["channel"]),
-    "expiring": lambda fields: Expiring(),
+    "expiring": lambda fields: Expiring(fields["at"]),
     "expired": lambda fields: Expired(fields["code"]),
 }
 

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 from ..errors import AuthenticationFailed, ConnectionFailed, NotPermitted, PushdError, Refused, TemporarilyRefused
 from ..messages import Item
@@ -22,7 +23,7 @@ from .subscription_options import SubscriptionOptions
 from .token_source import TokenSource, authorization
 
 _log = logging.getLogger("pushd_client")
-_ENDED, _TOKEN_REFUSED, _FORBIDDEN, _RESTARTING = 4410, 4401, 4403, 1012
+_ENDED, _TOKEN_REFUSED, _FORBIDDEN, _TOO_MANY, _RESTARTING = 4410, 4401, 4403, 4429, 1012
 """Close codes of the daemon (docs/protocol.md)."""
 _RESTART_SPREAD_SECONDS = 3.0
 """The first ceiling of the delay after a restart, as that of server-sent events."""
@@ -191,7 +192,7 @@ class Subscriber:
             case Begin():
                 self._begin(received)
             case Expiring():
-                await self._renew_in_place()
+                await self._renew_in_place(received)
             case Expired():
                 raise refusal(received.code, "the token is not valid any more")
             case CommandReply():
@@ -230,10 +231,12 @@ class Subscriber:
         if closed.code == _ENDED or (closed.code is None and self.state is State.OPEN and self.resumption.is_complete):
             await self._disconnect()
             self._finish()
-        elif closed.code in (_TOKEN_REFUSED, _FORBIDDEN):
-            code, _, sentence = closed.reason.partition(": ")
-            status = 401 if closed.code == _TOKEN_REFUSED else 403
-            raise refusal(code if sentence else f"close-{closed.code}", sentence or closed.reason, status)
+        elif closed.code == _TOKEN_REFUSED:
+            raise AuthenticationFailed("close-4401", closed.reason)
+        elif closed.code == _FORBIDDEN:
+            raise NotPermitted("forbidden", closed.reason)
+        elif closed.code == _TOO_MANY:
+            raise TemporarilyRefused("close-4429", closed.reason)
         else:
             if closed.code == _RESTARTING:
                 self._spread = max(self._spread, _RESTART_SPREAD_SECONDS)
@@ -262,7 +265,7 @@ class Subscriber:
             raise refused
         self._is_renewed = True
 
-    async def _renew_in_place(self) -> None:
+    async def _renew_in_place(self, expiring: Expiring) -> None:
         """Replace the token of the open connection before it expires."""
         assert self._connection is not None
         try:
@@ -271,6 +274,8 @@ class Subscriber:
             _log.warning("%s: the token expires, and another one cannot be had yet: %s", self._address, error)
             return
         if token is None:
+            until = datetime.fromtimestamp(expiring.at, timezone.utc)
+            _log.warning("%s: the token expires at %s UTC, and there is no other", self._address, f"{until:%H:%M:%S}")
             return
         self._token = token
         if self._parser is None:

@@ -29,8 +29,8 @@ class PushdConfig(AppConfig):
 
     def _forget(self, *, setting: str, **_: Any) -> None:
         """Read the settings again after a test has changed them."""
-        if setting == conf.NAME:
-            self.__dict__.pop("settings", None)
+        if setting == conf.NAME and "settings" in self.__dict__:
+            self.__dict__.pop("settings").close()
 
 
 def current_settings() -> conf.PushdSettings:

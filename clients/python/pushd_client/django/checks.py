@@ -48,7 +48,9 @@ def check_deployment(**_: Any) -> list[CheckMessage]:
         text = 'PUSHD["URL_KEY"] is not set: the URLs in pages are not signed.'
         hint = "Whoever can reach pushd subscribes to what [auth.anonymous] of pushd grants, or to everything."
         found.append(Warning(text, hint=hint, id="pushd.W001"))
-    return found + list(_answer_of(present.values["URL"], present.cursor_client))
+    found += _answer_of(present.values["URL"], present.cursor_client)
+    present.close()
+    return found
 
 
 def _answer_of(url: str, client: Pushd) -> Iterator[CheckMessage]:

@@ -36,7 +36,9 @@ def publish_on_commit(channel: str, data: object = "", *, using: str | None = No
 
 def _publish(channel: str, data: object, options: dict[str, Any]) -> None:
     try:
-        current_settings().client.publish(channel, data, **options)
+        present = current_settings()
+        with present.reaching(present.client) as client:
+            client.publish(channel, data, **options)
     except PushdError as error:
         logger.error("Message to channel %s is not published: %s", channel, error)
     except Exception:  # the transaction is committed, and the response must be sent

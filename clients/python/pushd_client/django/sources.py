@@ -17,7 +17,9 @@ def cursor() -> str:
     rendered. If the daemon does not answer, the error is logged, and a time of two seconds ago is returned.
     """
     try:
-        return current_settings().cursor_client.cursor()
+        present = current_settings()
+        with present.reaching(present.cursor_client) as client:
+            return client.cursor()
     except (PushdError, OSError) as error:
         logger.error("Page is rendered without a cursor, and subscribes from two seconds ago: %s", error)
         return fallback_since()

@@ -1,9 +1,10 @@
 """HTTP for asyncio, by httpx."""
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, TypeVar, cast
 
 from ..core.address import Address
 from ..core.interface import Closed, HttpRequest, HttpResponse
@@ -127,7 +128,7 @@ class AsyncStream:
     def __init__(self, http: AsyncHttp, response: httpx.Response) -> None:
         self._http = http
         self._response = response
-        self._pieces: AsyncIterator[bytes] = response.aiter_raw()
+        self._pieces = cast(AsyncGenerator[bytes, None], response.aiter_raw())
 
     async def receive(self) -> bytes | str | Closed:
         """See `core.interface.Connection`."""
@@ -144,6 +145,8 @@ class AsyncStream:
 
     async def close(self) -> None:
         """Close the connection."""
+        with contextlib.suppress(RuntimeError):  # it is running in a task that was not cancelled
+            await self._pieces.aclose()
         await self._response.aclose()
 
 

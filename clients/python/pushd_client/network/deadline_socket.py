@@ -25,6 +25,8 @@ class DeadlineSocket:
         self._is_closed = False
         self.is_connected = False
         """Whether it was ever connected, so that something may have been sent."""
+        self.is_ended = False
+        """Whether the peer has sent everything that it will send."""
 
     def set_seconds(self, seconds: float) -> None:
         """Set the deadline, from now on."""
@@ -87,7 +89,9 @@ class DeadlineSocket:
 
     def recv_into(self, buffer: memoryview) -> int:
         """Receive, before the deadline."""
-        return self._ready().recv_into(buffer)
+        count = self._ready().recv_into(buffer)
+        self.is_ended = not count
+        return count
 
     def is_quiet(self) -> bool:
         """Return whether nothing was received, not even the end: whether it may be used for another request."""

@@ -36,7 +36,10 @@ class HttpConnection(HTTPConnection):
         self.sock = self.deadline
 
     def send_request(self, address: Address, request: HttpRequest) -> ClientResponse:
-        """Send a request; return the response, whose body is not read yet."""
+        """Send a request; return the response, whose body is not read yet.
+
+        :raises IncompleteRead: when the connection ends within the headers.
+        """
         if self.sock is None:
             self.connect()
         self.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
@@ -46,7 +49,11 @@ class HttpConnection(HTTPConnection):
         for name, value in request.headers.items():
             self.putheader(name, value)
         self.endheaders(request.body)
-        return self.getresponse()
+        response = self.getresponse()
+        if self.deadline.is_ended:  # `http.client` takes that for the end of the headers
+            response.close()
+            raise IncompleteRead(b"")
+        return response
 
 
 class SyncHttp:

@@ -1,5 +1,6 @@
 """A Django project in this process, with a database in memory."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.clients.python.secured_daemon import WEBHOOK_SECRET, SecuredDaemon, s
 
 __all__ = ["secured_daemon"]
 
+# A test of a browser may have left an event loop in this thread, which Django takes for its own.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 settings.configure(
     SECRET_KEY="a secret of tests",
     ALLOWED_HOSTS=["testserver"],

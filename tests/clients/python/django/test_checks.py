@@ -27,7 +27,12 @@ def test_defaults_and_right_settings_pass(tmp_path: Path):
     key = tmp_path / "web.key"
     key.write_text("s" * 32)
     secret = "whsec_" + "A" * 44
-    complete = {"URL": "https://a.example/pushd", "PUBLIC_URL": "/push", "TOKEN": "x", "URL_KEY": ("web", key)}
+    complete: dict[str, Any] = {
+        "URL": "https://a.example/pushd",
+        "PUBLIC_URL": "/push",
+        "TOKEN": "x",
+        "URL_KEY": ("web", key),
+    }
     complete |= {"EXP": 60, "UNTIL": 600, "HOOK_SECRET": [secret, secret], "CALLBACK_SECRET": secret, "TIMEOUT": 0.5}
     assert checked({}) == checked(complete) == []
 

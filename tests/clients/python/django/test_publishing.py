@@ -1,14 +1,18 @@
 """Messages that are published when a transaction is committed."""
 
+import socket
 from datetime import date
 from decimal import Decimal
+from time import monotonic
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import override_settings
-from pushd_client.django import publish_on_commit
+from pushd_client import ConnectionFailed
+from pushd_client.django import conf, cursor, publish_on_commit
+from pushd_client.django.apps import current_settings
 from pushd_client.pytest_plugin import PushdDaemon
 
 from tests.clients.python.secured_daemon import SecuredDaemon
@@ -74,3 +78,31 @@ def test_daemon_that_is_away_does_not_fail_the_request(caplog: pytest.LogCapture
     with override_settings(PUSHD={"URL": "http://127.0.0.1:1", "TIMEOUT": 0.05}), transaction.atomic():
         publish_on_commit("a", "x")
     assert "Message to channel a is not published: " in caplog.text
+
+
+def test_messages_and_pages_do_not_wait_for_a_daemon_that_hangs_one_after_the_other(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(conf, "QUICK_SECONDS", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        url = f"http://127.0.0.1:{hanging.getsockname()[1]}"
+        with override_settings(PUSHD={"URL": url, "TIMEOUT": 0.3}):
+            began = monotonic()
+            with transaction.atomic():
+                for number in range(10):
+                    publish_on_commit("a", number)
+            cursor()
+            assert 0.3 <= monotonic() - began < 2.5
+    assert caplog.text.count("Message to channel a is not published: ") == 10
+
+
+@pytest.mark.usefixtures("pushd_settings")
+def test_first_success_ends_an_outage():
+    present = current_settings()
+    with pytest.raises(ConnectionFailed), present.reaching(present.client):
+        raise ConnectionFailed("the daemon is away")
+    with present.reaching(present.client) as client:
+        assert client is present.quick_client
+        client.publish("a", "x")
+    with present.reaching(present.client) as client:
+        assert client is present.client

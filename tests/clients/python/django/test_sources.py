@@ -88,10 +88,11 @@ class _Attributes(HTMLParser):
         self.values += [value for _, value in attrs]
 
 
+@pytest.mark.parametrize("key", [None, ("web", "s" * 32)])
 @pytest.mark.parametrize("topic", ["users/42", 'it\'s "<b>" & &lt; &copy=1;\\', "a?b#c", "ü/*", "</script>"])
-def test_url_is_the_same_in_attributes_and_in_scripts(topic: str):
-    with override_settings(PUSHD={"URL": "http://127.0.0.1:1", "URL_KEY": ("web", "s" * 32)}):
-        source = '{% pushd_source topic since="all" sub="&lt" slow="drop" %}'
+def test_url_is_the_same_in_attributes_and_in_scripts(topic: str, key: tuple[str, str] | None):
+    with override_settings(PUSHD={"URL": "http://127.0.0.1:1", "URL_KEY": key}):
+        source = '{% pushd_source topic since="all" sub="&lt" slow="\'<" resource="a\'b" %}'
         url = render(source, topic=topic)
         assert not set(url) & set("\"'<>;\\ \n")
         attributes = _Attributes(render(f"<i a=\"{source}\" b='{source}' c={source}>", topic=topic))

@@ -1,4 +1,4 @@
-"""The views for callbacks and hooks: they verify the signature, and know the user of the session."""
+"""The views for callbacks and hooks: the signature is verified, and the user is that of the session."""
 
 import json
 import logging
@@ -53,7 +53,7 @@ def cookie_of(user: User) -> str:
     return f"theme=dark; sessionid={session.session_key}"
 
 
-def test_authorization_view_knows_the_user_of_the_session():
+def test_authorization_view_has_the_user_of_the_session():
     user = User.objects.create_user("alice")
     question = Question("subscribe", [f"users/{user.pk}/inbox"], headers={"Cookie": cookie_of(user)})
     assert answer(question) == {"allow": True, "grant": {"subscribe": [f"users/{user.pk}/**"]}}
@@ -65,7 +65,7 @@ def test_authorization_view_knows_the_user_of_the_session():
     assert answer(Question("connect", [])) == {"allow": False, "ttl": 5}
 
 
-def test_authorization_view_knows_the_subject():
+def test_authorization_view_has_the_subject():
     assert answer(Question("publish", ["news"], sub="app")) == {"allow": True}
 
 

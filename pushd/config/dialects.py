@@ -1,0 +1,104 @@
+"""Settings of dialects: the section [dialects] of the file, and a section [dialects.NAME] of each dialect.
+
+The settings of a dialect are rows as in `pushd.config.table`, without an option and an environment variable.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pushd.config.channels import topic
+from pushd.config.fields import read_fields, setting
+from pushd.config.mistakes import suggestion
+from pushd.config.parsers import count, duration, string_list
+
+_PATH = re.compile(r"/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,63}")
+
+
+def mount_path(text: str) -> str:
+    """Return the path under which a dialect is served."""
+    if not _PATH.fullmatch(text):
+        raise ValueError(f"{text!r} is not a path of one segment (example: /cometd)")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class BayeuxSettings:
+    """Bayeux 1.0, the protocol of CometD and faye."""
+
+    path: tuple[str, ...] = setting(
+        ["/cometd", "/bayeux"], string_list(mount_path), "Where it is served.", "paths", at_restart=True
+    )
+    timeout: float = setting(
+        30, duration(minimum=0.1, maximum=300), "How long a `/meta/connect` is held without messages.", "seconds"
+    )
+    interval: float = setting(
+        0, duration(minimum=0, maximum=300), "How long clients wait before the next `/meta/connect`.", "seconds"
+    )
+    max_interval: float = setting(
+        10,
+        duration(minimum=1, maximum=86_400),
+        "How long a session without a held `/meta/connect` lasts, beyond `interval`.",
+        "seconds",
+    )
+    sessions: int = setting(100_000, count(), "The most sessions at a time.", "sessions")
+    sessions_per_address: int = setting(
+        10_000, count(), "The most sessions of one address, loopback exempt.", "sessions"
+    )
+    persistent: tuple[str, ...] = setting(
+        [],
+        string_list(topic),
+        "The channels whose subscribers may be away for longer, without the leading `/`.",
+        "channels and patterns",
+    )
+    persistent_interval: float = setting(
+        600,
+        duration(minimum=1, maximum=7 * 86_400),
+        "How long a session with such a subscription lasts without a `/meta/connect`.",
+        "seconds",
+    )
+    lazy: tuple[str, ...] = setting(
+        [],
+        string_list(topic),
+        "The channels whose messages wait for those of other channels, without the leading `/`.",
+        "channels and patterns",
+    )
+    lazy_time: float = setting(5, duration(minimum=0.1, maximum=300), "How long they wait at most.", "seconds")
+
+
+SECTION: Final = "dialects"
+"""The name of the section of the file."""
+KINDS: Final[Mapping[str, type[Any]]] = {"bayeux": BayeuxSettings}
+"""The class of the settings of each dialect, by its name."""
+
+
+def dialect_name(word: str) -> str:
+    """Return the name of a dialect."""
+    if word not in KINDS:
+        raise ValueError(f"{word!r} is not one of {', '.join(KINDS)}{suggestion(word, KINDS)}")
+    return word
+
+
+@dataclass(frozen=True, slots=True)
+class DialectSettings:
+    """Protocols of other projects that are served besides."""
+
+    enable: tuple[str, ...] = setting(
+        [],
+        string_list(dialect_name),
+        "The protocols of other projects that are served, by their names.",
+        "names",
+        alias="dialects",
+        at_restart=True,
+    )
+    bayeux: BayeuxSettings = field(default_factory=BayeuxSettings)
+
+
+def read_dialect(name: str, table: object) -> Any:
+    """Return the settings of a dialect that the file contains.
+
+    :param table: the value of `dialects.NAME` in the file.
+    :raises InvalidSettings: with all mistakes.
+    """
+    return read_fields((SECTION, name), KINDS[name], table)

@@ -1,0 +1,1 @@
+"""`pushctl top`: a live table of the channels."""

@@ -1,0 +1,65 @@
+"""Bayeux as a dialect: its parts, its routes, and its settings."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from twisted.web.resource import Resource
+
+from pushd.core.errors import Refusal
+from pushd.core.peer import Peer
+from pushd.dialects.bayeux.connects import Connects
+from pushd.dialects.bayeux.event_stream import EventStreams
+from pushd.dialects.bayeux.operations import Operations
+from pushd.dialects.bayeux.requests import BayeuxResource
+from pushd.dialects.bayeux.session import Session, Sessions
+from pushd.dialects.bayeux.settings import BayeuxSettings
+from pushd.dialects.bayeux.sockets import Sockets
+from pushd.dialects.bayeux.store import NoStore
+from pushd.dialects.interface import DialectContext
+from pushd.transports.interface import Transport
+
+
+class Bayeux:
+    """Bayeux 1.0 under one or more paths.
+
+    :param paths: their first segments.
+    """
+
+    def __init__(self, context: DialectContext, paths: Sequence[bytes], settings: BayeuxSettings) -> None:
+        http, hub, clock = context.http, context.hub, context.clock
+        self._hub = hub
+        self.sessions = Sessions(clock, settings, self._on_ended)
+        connects = Connects(hub, clock, http.counters, self.sessions)
+        operations = Operations(
+            hub, http.authenticator, self.sessions, connects, NoStore(), lambda: http.limits.topics, time.time
+        )
+        self._sockets = Sockets(http, operations, clock)
+        streams = EventStreams(http, operations, connects, clock, context.stream)
+        resource = BayeuxResource(http, operations, self._sockets, streams)
+        self.routes: Mapping[bytes, Resource] = dict.fromkeys(paths, resource)
+        self.transports: Sequence[Transport] = (connects, self._sockets, streams)
+        hub.renewals.append(self._renew)
+
+    def reconfigure(self, settings: BayeuxSettings) -> None:
+        """Apply other settings, to what begins from now on."""
+        self.sessions.settings = settings
+        self._sockets.reconfigure()
+
+    def stop(self) -> None:
+        """End all sessions of this node, and with them their timers."""
+        for session in self.sessions:
+            self.sessions.end(session)
+
+    def _on_ended(self, session: Session) -> None:
+        self._hub.requests.forget(session)
+
+    async def _renew(self, renew: Callable[[Peer], None]) -> None:
+        """Renew the grants of the sessions, after a reload; those that are not accepted any more end."""
+        self._sockets.renew(renew)
+        for session in self.sessions:
+            try:
+                renew(session.peer)
+            except Refusal as refusal:
+                if session.held is not None:
+                    session.held.refuse(refusal)
+                self.sessions.end(session)

@@ -1,0 +1,50 @@
+"""The dialects that are enabled: the only place that names one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+from twisted.application.service import Service
+
+from pushd.config.dialects import BayeuxSettings, DialectSettings
+from pushd.dialects.bayeux.dialect import Bayeux
+from pushd.dialects.bayeux.settings import BayeuxSettings as PlainSettings
+from pushd.dialects.interface import Dialect, DialectContext
+
+
+def _make_bayeux(settings: BayeuxSettings, context: DialectContext) -> tuple[Bayeux, Callable[[Any], None]]:
+    bayeux = Bayeux(context, [path.removeprefix("/").encode("ascii") for path in settings.path], _plain(settings))
+    return bayeux, lambda new: bayeux.reconfigure(_plain(new))
+
+
+def _plain(settings: BayeuxSettings) -> PlainSettings:
+    return PlainSettings(**{row.name: getattr(settings, row.name) for row in fields(PlainSettings)})
+
+
+_MAKERS: Final[Mapping[str, Callable[[Any, DialectContext], tuple[Dialect, Callable[[Any], None]]]]] = {
+    "bayeux": _make_bayeux,
+}
+"""What builds each dialect from its settings, and returns it with what applies other settings on a reload."""
+
+
+class Dialects(Service):
+    """All dialects that are enabled."""
+
+    def __init__(self, settings: DialectSettings, context: DialectContext) -> None:
+        self._built = {name: _MAKERS[name](getattr(settings, name), context) for name in dict.fromkeys(settings.enable)}
+
+    @property
+    def all(self) -> Sequence[Dialect]:
+        """The dialects."""
+        return [dialect for dialect, _ in self._built.values()]
+
+    def reconfigure(self, settings: DialectSettings) -> None:
+        """Apply the settings of a reload."""
+        for name, (_, reconfigure) in self._built.items():
+            reconfigure(getattr(settings, name))
+
+    def stopService(self) -> None:
+        """Stop all; called when their transports are closed."""
+        super().stopService()
+        for dialect, _ in self._built.values():
+            dialect.stop()

@@ -1,0 +1,83 @@
+"""A daemon that is killed and restarted: no message is lost, none is published or received twice."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pushd_client import Message
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from tests.clients.python.cutting_proxy import CuttingProxy
+from tests.clients.python.flavours import FLAVOURS, Flavour
+from tests.system.durable import NO_EVICTION, DurableDaemon
+from tests.system.fork_server import ForkServer
+
+pytestmark = pytest.mark.system
+
+KILLS = 4
+LONGEST = 0.3
+"""The most seconds from a start to a kill."""
+
+
+@pytest.fixture(scope="module")
+def fork_server() -> Iterator[ForkServer]:
+    """A server that starts daemons without the time for imports."""
+    fork_server = ForkServer()
+    yield fork_server
+    fork_server.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "transport"),
+    list(zip(FLAVOURS, ["sse", "websocket", "sse"], strict=True)),
+    ids=["sync", "asyncio", "twisted"],
+)
+async def test_kills_lose_and_repeat_nothing(
+    kind: type[Flavour], transport: str, fork_server: ForkServer, tmp_path: Path
+) -> None:
+    from twisted.internet import reactor
+
+    def start() -> DurableDaemon:
+        return DurableDaemon(tmp_path, "--backend-sync", "normal", *NO_EVICTION, fork_server=fork_server)
+
+    draw = random.Random(kind.name)
+    daemon = await deferToThread(start)
+    proxy: Any = CuttingProxy(reactor, daemon.http_port, seed=1, longest=0)
+    clients = [kind(f"http://127.0.0.1:{proxy.port}") for _ in range(2)]
+    subscription = clients[1].subscribe("kill/*", transport=transport)
+    accepted: list[str] = []
+    is_over = False
+
+    async def publish(name: str) -> None:
+        number = 0
+        while not is_over:
+            number += 1
+            accepted.append((await clients[0].publish(f"kill/{name}", f"{name} {number}")).id)
+
+    try:
+        await subscription.open()
+        publishing: list[Deferred[Any]] = [ensureDeferred(publish(name)) for name in "ab"]
+        for _ in range(KILLS):
+            await deferLater(reactor, draw.uniform(0.05, LONGEST))
+            await deferToThread(daemon.kill)
+            daemon = await deferToThread(start)
+            proxy.target(daemon.http_port)
+        await deferLater(reactor, 0.2)
+        is_over = True
+        await gatherResults(publishing, consumeErrors=True)
+        received = await subscription.take(len(accepted))
+        stored = (await clients[0].history("kill/*", since="all", limit=10_000)).messages
+    finally:
+        for client in clients:
+            await client.close()
+        await proxy.close()
+        await deferToThread(daemon.stop)
+    assert len(accepted) > KILLS
+    assert all(isinstance(each, Message) for each in received), received
+    assert [each.id for each in stored] == [each.id for each in received]
+    assert sorted(accepted) == sorted(each.id for each in stored)
+    assert len({each.data for each in stored}) == len(stored)

@@ -1,0 +1,56 @@
+"""Settings of dialects."""
+
+from dataclasses import replace
+
+import pytest
+
+from pushd.config.loader import load
+from pushd.config.mistakes import ConfigError
+from pushd.config.reload import compare
+from pushd.config.table import Config
+
+
+def read(tmp_path, text, options=None):
+    file = tmp_path / "pushd.toml"
+    file.write_text(text)
+    return load(file, {}, options or {}).dialects
+
+
+def test_dialects_are_enabled_by_the_file_and_by_options(tmp_path):
+    assert read(tmp_path, "").enable == ()
+    assert read(tmp_path, '[dialects]\nenable = ["bayeux"]').enable == ("bayeux",)
+    assert read(tmp_path, "", {"dialects.enable": ["bayeux"]}).enable == ("bayeux",)
+
+
+def test_the_settings_of_a_dialect_have_a_section_of_their_own(tmp_path):
+    dialects = read(tmp_path, '[dialects.bayeux]\npath = "/push"\ntimeout = "5s"')
+    assert (dialects.enable, dialects.bayeux.path, dialects.bayeux.timeout) == ((), ("/push",), 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[dialects]\nenable = ["bayeaux"]', "dialects.enable.*did you mean bayeux"),
+        ("[dialects]\nbayeux = 1", "dialects.bayeux: must be a section"),
+        (
+            "[dialects.bayeux]\ntimeouts = 1",
+            "unknown key dialects.bayeux.timeouts, did you mean dialects.bayeux.timeout",
+        ),
+        ('[dialects.bayeux]\npath = "/a/b"', "dialects.bayeux.path: '/a/b' is not a path of one segment"),
+        ("[dialects.bayeux]\ntimeout = 0", "dialects.bayeux.timeout"),
+        ("dialects = 1", "dialects: must be a section"),
+    ],
+)
+def test_mistakes_are_reported_with_their_key(tmp_path, text, problem):
+    with pytest.raises(ConfigError, match=problem):
+        read(tmp_path, text)
+
+
+def test_a_reload_changes_times_and_no_paths():
+    now = Config()
+    bayeux = replace(now.dialects.bayeux, timeout=7, path=("/x",))
+    change = compare(now, replace(now, dialects=replace(now.dialects, bayeux=bayeux)))
+    assert change.applied == ("dialects.bayeux.timeout",)
+    assert change.at_restart == ("dialects.bayeux.path",)
+    assert change.config.dialects.bayeux.timeout == 7
+    assert change.config.dialects.bayeux.path == now.dialects.bayeux.path
