@@ -11,7 +11,7 @@ const target = process.argv[2] ?? here("../../pushd/api/pages/client");
 // The files share the short names of the private properties.
 let mangleCache = {};
 
-for (const name of ["client", "client-tabs"]) {
+for (const name of ["client", "client-tabs", "client-element"]) {
   const result = await build({
     entryPoints: [here(`src/${name}.ts`)],
     outdir: target,
