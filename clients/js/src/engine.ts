@@ -1,7 +1,7 @@
 /** The connection: which transport, when to reconnect, and what each subscription has received. */
 
 import type { Http } from "./http.js";
-import { longPoll, topicsOf } from "./longpoll.js";
+import { longPoll, poll, topicsOf } from "./longpoll.js";
 import { eventStream } from "./sse.js";
 import { webSocket } from "./websocket.js";
 import { PushdError, decode, intersects, isAfter, isTemporary, oldest, stored, type Gap, type Message, type Wire } from "./wire.js";
@@ -77,6 +77,10 @@ export interface EngineOptions {
 export const START_MS = 8000;
 const TICK_MS = 5000;
 const HOUR_MS = 3600_000;
+
+/** Return the upper end of the random delay before an attempt. */
+export const mostSeconds = ({ delay = 1, maxDelay }: EngineOptions, attempt: number, most = 30): number =>
+  Math.min(maxDelay ?? most, delay * 2 ** attempt);
 
 const TRANSPORTS = { websocket: webSocket, sse: eventStream, longpoll: longPoll };
 
@@ -200,9 +204,8 @@ export class Engine {
   /** Have the sinks fail whose subscription the daemon refuses. */
   async _findRefused(): Promise<void> {
     for (const sink of [...this._sinks]) {
-      const since = sink._cursor ?? sink.since;
       try {
-        await this._http._send(this._http._url("longpoll", sink.topics, { since }), { method: "HEAD" });
+        await poll(this, sink.topics, sink._cursor ?? sink.since, 0);
       } catch (error) {
         if (!isTemporary(error) && (error as PushdError).status != 401) this._fail(sink, error as PushdError);
       }
@@ -331,8 +334,7 @@ export class Engine {
   /** Wait before the next attempt: a random time (full jitter), and at least as long as the daemon asks for. */
   private async _pause({ wait = 0, spread = 0, auth, error }: Fault): Promise<void> {
     if (error) this._emit("error", { error });
-    const { delay = 1, maxDelay = auth ? 300 : 30 } = this._options;
-    const limit = Math.max(spread, Math.min(maxDelay, delay * 2 ** this._attempt++));
+    const limit = Math.max(spread, mostSeconds(this._options, this._attempt++, auth ? 300 : 30));
     const least = Date.now() + wait * 1000;
     this._set("waiting");
     await new Promise<void>((resolve) => {
@@ -340,7 +342,7 @@ export class Engine {
       this._wake = () => {
         if (this._state == "waiting" && Date.now() < least) return;
         clearTimeout(timer);
-        setTimeout(resolve, this._state == "closed" ? 0 : Math.random() * 1000 * Math.min(1, delay));
+        setTimeout(resolve, this._state == "closed" ? 0 : Math.random() * 1000 * mostSeconds(this._options, 0));
       };
     });
     this._wake = undefined;
