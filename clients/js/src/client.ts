@@ -1,6 +1,6 @@
 /** A client of pushd for browsers and Node.js. */
 
-import { Engine, type EngineOptions, type Sink, type State, type TransportName } from "./engine.js";
+import { Engine, mostSeconds, type EngineOptions, type Sink, type State, type TransportName } from "./engine.js";
 import { Http, type HttpOptions, type TokenSource } from "./http.js";
 import { Presence, type Member } from "./presence.js";
 import { PushdError, isTemporary, stored, unique, type Gap, type Message } from "./wire.js";
@@ -68,6 +68,7 @@ export class Subscription<T = any> extends Target implements Sink, AsyncIterable
   private _consumed?: string;
   private _waiting: Message[] = [];
   private _readers: (() => void)[] = [];
+  private _begun = false;
   private _isPaused = false;
   private _error?: PushdError;
   private _isClosed = false;
@@ -155,7 +156,7 @@ export class Subscription<T = any> extends Target implements Sink, AsyncIterable
   }
 
   _moved(): void {
-    if (!this._consumed) this._emit("begin", { cursor: this._cursor });
+    this._begun ||= (this._emit("begin", { cursor: this._cursor }), true);
     if (!this._waiting.length) this._consumed = this._cursor;
     this._client._save();
   }
@@ -317,7 +318,7 @@ export class Client extends Target {
       } catch (error) {
         if (!isTemporary(error) || Date.now() > until || this._closed.signal.aborted) throw error;
         const wait = (error as PushdError).retryAfter ?? 0;
-        await new Promise((resolve) => setTimeout(resolve, 1000 * (wait + Math.random() * Math.min(10, 0.5 * 2 ** attempt))));
+        await new Promise((resolve) => setTimeout(resolve, 1000 * (wait + Math.random() * mostSeconds(this._options, attempt))));
       }
     }
   }

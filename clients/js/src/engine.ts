@@ -1,7 +1,7 @@
 /** The connection: which transport, when to reconnect, and what each subscription has received. */
 
 import type { Http } from "./http.js";
-import { longPoll, topicsOf } from "./longpoll.js";
+import { longPoll, poll, topicsOf } from "./longpoll.js";
 import { eventStream } from "./sse.js";
 import { webSocket } from "./websocket.js";
 import { PushdError, decode, intersects, isAfter, isTemporary, oldest, stored, type Gap, type Message, type Wire } from "./wire.js";
@@ -78,6 +78,10 @@ export const START_MS = 8000;
 const TICK_MS = 5000;
 const HOUR_MS = 3600_000;
 
+/** Return the upper end of the random delay before an attempt. */
+export const mostSeconds = ({ delay = 1, maxDelay }: EngineOptions, attempt: number, most = 30): number =>
+  Math.min(maxDelay ?? most, delay * 2 ** attempt);
+
 const TRANSPORTS = { websocket: webSocket, sse: eventStream, longpoll: longPoll };
 
 export class Engine {
@@ -105,7 +109,7 @@ export class Engine {
     readonly _http: Http,
     readonly _options: EngineOptions,
     /** Called with the events of the connection. */
-    readonly _emit: (type: string, detail: Wire) => void,
+    public _emit: (type: string, detail: Wire) => void,
   ) {
     this._names = _options.transports ?? ["websocket", "sse", "longpoll"];
     const [name, until] = stored("localStorage", this._key)?.split(" ") ?? [];
@@ -142,12 +146,17 @@ export class Engine {
     this._wake?.();
   }
 
-  /** Close for good. */
-  _close(): void {
-    this._set("closed");
+  /** Give up all subscriptions and the connection, without closing them. */
+  _release(): void {
     this._sinks.clear();
     this._entries.clear();
     this._link?._close();
+  }
+
+  /** Close for good. */
+  _close(): void {
+    this._set("closed");
+    this._release();
     this._wake?.();
   }
 
@@ -195,9 +204,8 @@ export class Engine {
   /** Have the sinks fail whose subscription the daemon refuses. */
   async _findRefused(): Promise<void> {
     for (const sink of [...this._sinks]) {
-      const since = sink._cursor ?? sink.since;
       try {
-        await this._http._send(this._http._url("longpoll", sink.topics, { since }), { method: "HEAD" });
+        await poll(this, sink.topics, sink._cursor ?? sink.since, 0);
       } catch (error) {
         if (!isTemporary(error) && (error as PushdError).status != 401) this._fail(sink, error as PushdError);
       }
@@ -296,7 +304,7 @@ export class Engine {
     try {
       const token = await this._http._getToken();
       fault = await TRANSPORTS[this._transport](this, token);
-      if (fault.auth) this._http._forget(token);
+      if (fault.auth) this._http._forget(this._http._token);
     } catch (error) {
       fault = { error };
       if (error instanceof PushdError) {
@@ -326,8 +334,7 @@ export class Engine {
   /** Wait before the next attempt: a random time (full jitter), and at least as long as the daemon asks for. */
   private async _pause({ wait = 0, spread = 0, auth, error }: Fault): Promise<void> {
     if (error) this._emit("error", { error });
-    const { delay = 1, maxDelay = auth ? 300 : 30 } = this._options;
-    const limit = Math.max(spread, Math.min(maxDelay, delay * 2 ** this._attempt++));
+    const limit = Math.max(spread, mostSeconds(this._options, this._attempt++, auth ? 300 : 30));
     const least = Date.now() + wait * 1000;
     this._set("waiting");
     await new Promise<void>((resolve) => {
@@ -335,7 +342,7 @@ export class Engine {
       this._wake = () => {
         if (this._state == "waiting" && Date.now() < least) return;
         clearTimeout(timer);
-        setTimeout(resolve, this._state == "closed" ? 0 : Math.random() * 1000 * Math.min(1, delay));
+        setTimeout(resolve, this._state == "closed" ? 0 : Math.random() * 1000 * mostSeconds(this._options, 0));
       };
     });
     this._wake = undefined;

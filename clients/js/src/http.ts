@@ -81,7 +81,7 @@ const refusal = async (answer: Response): Promise<PushdError> => {
   const { code, message }: Wire = (await answer.json().catch(() => 0)).error ?? {};
   return new PushdError(
     code ?? `http-${status}`,
-    message ?? `HTTP status ${status}`,
+    message ?? `HTTP ${status}`,
     status,
     +headers.get("retry-after")! || undefined,
   );

@@ -47,16 +47,17 @@ export const prepare = async (engine: Engine, signal: AbortSignal): Promise<[Sin
 
 /** Deliver what is stored for a sink that has no cursor yet, and give it one. */
 export const prefetch = async (engine: Engine, sink: Sink, signal?: AbortSignal): Promise<void> => {
-  const [wires, cursor] = await poll(engine, sink.topics, sink.since, 0, signal);
+  const [wires, cursor, hasEnded] = await poll(engine, sink.topics, sink.since, 0, signal);
   sink._cursor = cursor;
   for (const wire of wires)
     if (wire.type) sink._gap(wire as Gap);
     else sink._message(decode(wire));
   sink._moved();
+  if (hasEnded) endAll([sink]);
 };
 
 /** Return the gaps and messages of a poll, the cursor after them, and whether all channels have ended. */
-const poll = async (
+export const poll = async (
   { _http: http }: Engine,
   topics: string[],
   since: string | undefined,

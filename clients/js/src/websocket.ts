@@ -52,6 +52,7 @@ export const webSocket = (engine: Engine, token: string | undefined): Promise<Fa
       send(
         { subscribe: topics.join(), since: known, slow: slowOf(sinks) },
         ({ error, cursor, connection }) => {
+          if (isDone) return;
           clearTimeout(timer);
           if (!error) engine._begin(sinks, cursor, connection);
           else if (isTemporary(error)) finish({ wait: 1, error });

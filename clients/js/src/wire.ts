@@ -46,7 +46,7 @@ export class PushdError extends Error {
 /** Return whether another attempt may succeed without a change: faults of the network, of load, or of a server. */
 export const isTemporary = (error: unknown): boolean =>
   !(error instanceof PushdError) ||
-  /^(too-many-[^t]|rate|unav|stor|over|stop|no-ro|slow|request-t|int|closed|http-(408|429|5))/.test(error.code);
+  /^(too-many-[^t]|rate|unav|sto|over|no-ro|request-t|int|http-(408|429|5))/.test(error.code);
 
 /** Return a message with its binary data decoded. */
 export const decode = (wire: Wire): Message => {

@@ -1,9 +1,12 @@
-"""The client in Node.js behind a proxy that cuts each connection one byte later than the previous one."""
+"""The client in Node.js: what it does with each transport, and behind a proxy that cuts each connection later than the
+previous one.
+"""
 
 import json
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,7 @@ from tests.programs import find_client_node
 pytestmark = pytest.mark.system
 
 FOLLOW = Path(__file__).parent / "follow.mjs"
+BEHAVIOUR = Path(__file__).parent / "behaviour.mjs"
 TRANSPORTS = ("websocket", "sse", "longpoll")
 MESSAGES = 400
 
@@ -27,20 +31,32 @@ def publish_numbers(daemon: Daemon, channel: str, count: int) -> str:
     return cursor
 
 
+def run(script: Path, task: dict[str, Any]) -> str:
+    """Run a script with a task on its standard input; return what it prints."""
+    node, _ = find_client_node()
+    done = subprocess.run(
+        [node, script], input=json.dumps(task), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
 def follow(daemon: Daemon, transport: str, budgets: Iterable[int], count: int) -> int:
     """Follow a channel with cuts; return the number of cuts."""
-    node, _ = find_client_node()
     channel = f"cuts/{transport}/{count}"
     since = publish_numbers(daemon, channel, count)
     with CuttingProxy(daemon.port, budgets) as proxy:
         task = {"url": proxy.url, "channel": channel, "since": since, "count": count}
-        task["options"] = {"transports": [transport]}
-        done = subprocess.run(
-            [node, FOLLOW], input=json.dumps(task), capture_output=True, text=True, timeout=300, check=False
-        )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"received": list(range(count)), "gaps": []}
+        printed = run(FOLLOW, task | {"options": {"transports": [transport]}})
+    assert json.loads(printed) == {"received": list(range(count)), "gaps": []}
     return proxy.cuts
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_behaviour(daemon: Daemon, transport: str) -> None:
+    with CuttingProxy(daemon.port, range(1, 500, 20)) as proxy:
+        run(BEHAVIOUR, {"url": daemon.url, "proxy": proxy.url, "transport": transport})
+        assert proxy.cuts > 20
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
