@@ -40,7 +40,7 @@ class SessionStore(Protocol):
     async def find(self, id: str, peer: Peer, sessions: Sessions, *, owns: bool) -> Session | None:
         """Return a session; None if there is none.
 
-        :param peer: who asks for it.
+        :param peer: the peer that sends the request.
         :param owns: whether this node answers for it from now on; otherwise it is only read.
         :raises Refusal: when that cannot be known now, or its credential is not accepted any more.
         """
