@@ -2,12 +2,15 @@
 
 const BASE = new URL("..", import.meta.url);
 const SHORTEST_PAUSE = 2000;
-/** A poll pauses for so many times as long as the request took, so that it uses at most 2 % of the daemon's time. */
+/** A poll pauses for so many times as long as the daemon took to answer, so that it uses at most 2 % of its time. */
 const PAUSES_PER_DURATION = 50;
 
 let token = null;
 let askForToken = () => Promise.resolve(null);
 const listeners = new Set();
+/** The duration of the fastest request, which is that of the network, and what the others have taken beyond it. */
+let fastest = Infinity;
+let spent = 0;
 
 /** A refusal, with the code and the sentence of the daemon. */
 export class Refusal extends Error {
@@ -51,22 +54,28 @@ export const inPath = (name) => name.split("/").map(encodeURIComponent).join("/"
 export async function send(path, { query, headers = {}, ...options } = {}) {
   const authorization = token === null ? {} : { Authorization: `Bearer ${token}` };
   const init = { cache: "no-store", credentials: "same-origin", ...options, headers: { ...headers, ...authorization } };
-  return fetch(address(path, query), init);
+  const begin = performance.now();
+  const response = await fetch(address(path, query), init);
+  const duration = performance.now() - begin;
+  fastest = Math.min(fastest, duration);
+  spent += duration - fastest;
+  return response;
 }
 
-/** Send a request; return the response. Ask for a token if it needs one. */
+/** Send a request; return the response. While the daemon wants another token, the user is asked for one. */
 export async function request(path, options = {}) {
-  const response = await send(path, options);
-  if (response.ok) return response;
-  const refusal = await refusalOf(response);
-  if (response.status === 401 && !options.isQuiet) {
-    if (await askForToken(refusal)) return request(path, { ...options, isQuiet: true });
+  for (;;) {
+    const used = token;
+    const response = await send(path, options);
+    if (response.ok) return response;
+    const refusal = await refusalOf(response);
+    if (response.status !== 401) throw refusal;
+    if (token === used && !(await askForToken(refusal))) throw refusal;
   }
-  throw refusal;
 }
 
 /** Return the JSON of an address. */
-export const get = async (path, query, options = {}) => (await request(path, { query, ...options })).json();
+export const get = async (path, query) => (await request(path, { query })).json();
 
 /** Post JSON; return the JSON of the answer. */
 export async function post(path, body, query) {
@@ -89,14 +98,14 @@ export async function refusalOf(response) {
  */
 export async function poll(call, signal, onError) {
   while (!signal.aborted) {
-    const begin = performance.now();
+    spent = 0;
     try {
       await call();
     } catch (error) {
       if (signal.aborted) return;
       onError(error);
     }
-    const pause = Math.max(SHORTEST_PAUSE, PAUSES_PER_DURATION * (performance.now() - begin));
+    const pause = Math.max(SHORTEST_PAUSE, PAUSES_PER_DURATION * spent);
     await rest(Math.min(pause, 60000), signal);
     if (document.hidden) await visible(signal);
   }

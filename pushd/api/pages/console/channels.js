@@ -12,6 +12,7 @@ export function show(main, signal, prefix) {
   const view = new Channels(signal);
   main.append(...view.elements);
   view.search(prefix);
+  view.onScroll(() => view.showDetailsSoon());
   poll(() => view.refresh(), signal, (error) => announce(error.message, true));
 }
 
@@ -32,6 +33,17 @@ class Channels {
       this._empty,
       this._list.element,
     ];
+  }
+
+  /** Call a function when the list was scrolled. */
+  onScroll(listener) {
+    this._list.element.querySelector(".window").addEventListener("scroll", listener);
+  }
+
+  /** Ask for the states of other rows once scrolling has paused. */
+  showDetailsSoon() {
+    clearTimeout(this._scrolled);
+    this._scrolled = setTimeout(() => this._showDetails().catch((error) => announce(error.message, true)), 200);
   }
 
   _typed() {
@@ -65,6 +77,7 @@ class Channels {
     } finally {
       this._isLoading = false;
     }
+    this.showDetailsSoon();
   }
 
   _showCount() {
@@ -78,8 +91,12 @@ class Channels {
   /** Ask for the states of the visible channels; look for new channels if the list is short. */
   async refresh() {
     if (this._next === null && this._list.items.length < PAGE && !this._isLoading) await this._reload();
+    await this._showDetails();
+  }
+
+  async _showDetails() {
     const [first, end] = this._list.range;
-    if (end <= first) return;
+    if (end <= first || this._signal.aborted) return;
     const after = first ? this._list.items[first - 1] : "";
     const limit = Math.min(DETAILS, end - first);
     const { channels, seconds } = await get("channels", { prefix: this._prefix, after, limit, details: 1 });

@@ -31,7 +31,7 @@ class Connections {
       heading("Connections", this._count, this._slow),
       h("form", { class: "row", onsubmit: (event) => event.preventDefault() },
         field("Subscribers of the channel", this._channel, "A name; press Enter."),
-        h("div", null, h("button", { type: "button", class: "danger", onclick: () => this._kickSubject() }, "Kick a subject …"))),
+        h("div", { class: "beside" }, h("button", { type: "button", class: "danger", onclick: () => this._kickSubject() }, "Kick a subject …"))),
       this._empty,
       this._list.element,
     ];

@@ -1,6 +1,6 @@
 // The frame of the console: the view of the address, and the dialog that asks for a token.
 
-import { hasToken, onToken, onTokenNeeded, setToken } from "./api.js";
+import { hasToken, onToken, onTokenNeeded, send, setToken } from "./api.js";
 import { announce, empty } from "./dom.js";
 
 const VIEWS = {
@@ -20,6 +20,7 @@ let current = new AbortController();
 /** Show the view that the fragment of the address names, such as #/channel/chat/42. */
 async function route() {
   current.abort();
+  isDeclined = false;
   current = new AbortController();
   const { signal } = current;
   const [, name = "", rest = ""] = /^#\/([^/?]*)\/?(.*)$/.exec(location.hash) ?? [];
@@ -54,9 +55,14 @@ function mark(name) {
 }
 
 let asked = null;
+let isDeclined = false;
 
-/** Ask for a token; the promise is true if the user has entered one. Requests that fail together ask once. */
+/**
+ * Ask for a token; the promise is true if the user has entered one. Requests that fail together ask once, and none asks
+ * again in the same view after "Cancel".
+ */
 function ask(refusal) {
+  if (isDeclined) return Promise.resolve(false);
   asked ??= new Promise((resolve) => {
     document.getElementById("dialog-text").textContent =
       (refusal ? `The daemon refused: ${refusal.message}. ` : "") +
@@ -64,7 +70,7 @@ function ask(refusal) {
     document.getElementById("token").value = "";
     dialog.returnValue = "";
     dialog.showModal();
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "signed"), { once: true });
+    dialog.addEventListener("close", () => resolve(!(isDeclined = dialog.returnValue !== "signed")), { once: true });
   }).finally(() => (asked = null));
   return asked;
 }
@@ -78,6 +84,7 @@ document.getElementById("sign-form").addEventListener("submit", (event) => {
 });
 document.getElementById("cancel").addEventListener("click", () => dialog.close(""));
 sign.addEventListener("click", async () => {
+  isDeclined = false;
   if (hasToken()) setToken(null);
   else await ask(null);
   route();
@@ -89,4 +96,5 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   main.focus();
 });
 addEventListener("hashchange", () => route().then(() => main.focus({ preventScroll: true })));
+send("health/live").catch(() => {}); // measures the network, so that polls know what the daemon takes
 route();
