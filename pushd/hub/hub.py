@@ -299,7 +299,7 @@ class Hub:
         :raises Unavailable: when the backend cannot open the topics.
         """
         await self.callbacks.check_read(peer, topics, *actions_of(since))
-        return await self._backend.open(topics, since)
+        return await self._subscriptions.open(topics, since)
 
     async def replay_and_go_live(
         self, subscriber: Subscriber, opening: StartPosition, *, report_gaps: bool = True
