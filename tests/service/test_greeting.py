@@ -31,7 +31,9 @@ async def test_commands_have_the_address_of_the_daemon() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"http.console": "false"}, {"http.admin_listen": "tcp:0:interface=127.0.0.1"}], ids=["off", "elsewhere"]
+    "settings",
+    [{"http.console": "false"}, {"http.admin_listen": "tcp:0:interface=127.0.0.1"}],
+    ids=["off", "elsewhere"],
 )
 async def test_no_address_is_shown_where_the_console_is_not(settings: dict[str, object]) -> None:
     log, _ = await log_of(settings)
