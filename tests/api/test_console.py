@@ -45,8 +45,11 @@ async def test_the_console_can_be_switched_off(start_daemon) -> None:
     assert (await daemon.request("GET", "/channels")).status == 200
 
 
-async def test_details_of_channels_count_messages_from_the_first_question_on(start_daemon) -> None:
-    daemon = await start_daemon({})
+@pytest.mark.parametrize("is_durable", [False, True])
+async def test_details_of_channels_count_messages_from_the_first_question_on(
+    start_daemon, tmp_path, is_durable: bool
+) -> None:
+    daemon = await start_daemon({"backend.data_dir": tmp_path} if is_durable else {})
     await daemon.publish("a")
     await daemon.publish("b")
     before = await states(daemon)

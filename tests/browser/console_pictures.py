@@ -57,7 +57,13 @@ def _prepare(daemon: Daemon) -> list[HTTPConnection]:
     daemon.publish("orders/42", make_image(BLUE), "image/png")
     daemon.publish("orders/42", "on its way to <customer>")
     streams = []
-    for path in ("/sse/chat/lobby", "/sse/news/**", "/stream/orders/**", "/longpoll/chat/support", "/stream/system"):
+    for path in (
+        "/sse/chat/lobby",
+        "/sse/news/**",
+        "/stream/orders/**",
+        "/longpoll/chat/support",
+        "/stream/$sys/performance",
+    ):
         connection = HTTPConnection("127.0.0.1", daemon.port, timeout=60)
         connection.request("GET", path)
         streams.append(connection)

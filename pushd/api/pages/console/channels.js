@@ -129,8 +129,14 @@ class Channels {
 
 /** Return the messages per second between two answers, or since the count began; null if it has just begun. */
 function rateOf(before, now, seconds) {
-  if (before && before.seconds < seconds) return Math.max(0, now.published - before.published) / (seconds - before.seconds);
+  if (before && before.seconds < seconds) return published(before, now) / (seconds - before.seconds);
   return seconds > 1 ? now.published / seconds : null;
+}
+
+/** Return how many messages there were: with Redis, at least, if no subscriber of this node receives them. */
+function published(before, now) {
+  const counted = Math.max(0, now.published - before.published);
+  return counted || now.last === before.last ? counted : Math.max(1, now.messages - before.messages);
 }
 
 const noChannels = () => empty("There are no channels yet", h("p", null, "A channel begins with its first message. Publish one:"),

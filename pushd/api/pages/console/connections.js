@@ -99,7 +99,7 @@ class Connections {
       h("span", null, facts.transport),
       h("span", { title: facts.topics.slice(0, 20).join(" ") }, facts.topics.slice(0, 20).join(" ") || "–"),
       h("span", null, ago(facts.since)),
-      h("span", null, isSlow ? `${bytes(facts.queue_bytes)}, slow` : bytes(facts.queue_bytes)),
+      h("span", { title: isSlow ? "slow" : null }, isSlow && h("span", { class: "hidden" }, "slow, "), `${isSlow ? "▲ " : ""}${bytes(facts.queue_bytes)}`),
       h("span", null, number(facts.messages)),
       h("span", null, h("button", { type: "button", class: "danger", "aria-label": `Kick ${facts.transport} ${facts.address} ${id}`, onclick: () => this._kick(id) }, "Kick")));
   }

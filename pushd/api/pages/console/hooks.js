@@ -32,8 +32,8 @@ const list = (hooks, refresh) => table("Hooks", ["Hook", "State", "Backlog", "Ol
   h("span", { class: `badge ${hook.failures ? "warn" : "good"}` }, hook.state),
   `${number(hook.backlog)} (${bytes(hook.backlog_bytes)})`,
   ago(hook.oldest),
-  [number(hook.dead), " ", h("button", { type: "button", class: "quiet", disabled: !hook.dead, onclick: () => replay(hook, refresh) }, "Replay")],
-  hook.failure ? `${hook.failure} (${hook.failures} in a row)` : "–",
+  [h("a", { href: `#/channel/${encodeURIComponent(`$hooks/dead/${hook.name}`)}`, "aria-label": `${hook.dead} dead letters of ${hook.name}` }, number(hook.dead)), " ", h("button", { type: "button", class: "quiet", disabled: !hook.dead, onclick: () => replay(hook, refresh) }, "Replay")],
+  hook.failure ? h("span", { class: "wrap" }, `${hook.failure} (${hook.failures} in a row)`) : "–",
 ]));
 
 async function replay(hook, refresh) {
