@@ -206,7 +206,7 @@ class Operations:
             identity = await self._authenticator.authenticate(token)
             check_same_subject(peer, identity)
             grant = await self._hub.callbacks.connect(peer, identity, identity.grant)
-        if identity is None and grant.is_empty:
+        if identity is None and grant.is_empty and not self._hub.callbacks.asks_about_topics:
             raise TokenMissing("handshake needs a token")
         own = Peer("bayeux", peer.address, grant, identity, peer.network)
         own.forwarded = peer.forwarded
@@ -293,6 +293,7 @@ class Operations:
         start = progress.confirmed
         if fresh:
             # What was missed between two connects is read from the history.
+            self._hub.presence.check(peer, fresh, session.member_in(fresh))
             await self._hub.callbacks.check_read(peer, fresh, "subscribe", "history")
             start = (await self._hub.start_position(peer, fresh, since)).cursor
             for topic in fresh:

@@ -2,12 +2,12 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from pushd.core.errors import Refusal, TooManyConnections
+from pushd.core.errors import BadParameter, Refusal, TooManyConnections
 from pushd.core.names import covers
 from pushd.core.peer import Peer
 from pushd.core.presence import AsMember
@@ -73,6 +73,13 @@ class Session:
         self.due = 0
         """See `Expiring`."""
         self._on_expired = on_expired
+
+    def member_in(self, topics: Sequence[str]) -> AsMember | None:
+        """Return as whom it enters the channels among topics; None if it enters none."""
+        try:
+            return None if self.member is None or not self.member.channels(topics) else self.member
+        except BadParameter:  # there are only patterns
+            return None
 
     def expire(self) -> None:
         """Called when no connect has followed in time."""
