@@ -19,6 +19,7 @@ from pushd.dialects.bayeux import replies
 from pushd.dialects.bayeux.channels import META, SERVICE, channel_of, topic_of
 from pushd.dialects.bayeux.connects import Connects, HeldConnect, Outcome
 from pushd.dialects.bayeux.envelope import ClientMessage, Malformed, encode_reply
+from pushd.dialects.bayeux.repeats import Repeats
 from pushd.dialects.bayeux.replies import Reply
 from pushd.dialects.bayeux.session import Session, Sessions
 from pushd.dialects.bayeux.store import SessionStore
@@ -230,6 +231,8 @@ class Operations:
             return replies.refused_connect(message, refusal)
         if session is None:
             return replies.no_session(message)
+        if session.repeats is not None:
+            session.repeats.on_connect(message.id, self._wall())
         ack = message.extension("ack")
         if session.has_ack and isinstance(ack, int) and not isinstance(ack, bool) and 0 <= ack <= _MOST_ACK:
             session.progress.acknowledge(ack)
@@ -326,19 +329,26 @@ class Operations:
     async def _publish(self, message: ClientMessage, session: Session) -> Reply:
         if isinstance(message.data, msgspec.UnsetType):
             return replies.failure(message, f"400:{message.channel}:data_missing")
-        drafted = _draft(message, bytes(message.data))
-        if message.channel.startswith(SERVICE):
-            return await self._request(message, session, drafted)
-        await self._hub.publish(session.peer, drafted)
+        data = bytes(message.data)
+        drafted = _draft(message, data)
+        send = self._request if message.channel.startswith(SERVICE) else self._publish_draft
+        if message.id is None:
+            await send(message, session, drafted)
+        else:
+            session.repeats = repeats = session.repeats or Repeats()
+            content = b"%b\n%b" % (message.channel.encode(), data)
+            await repeats.once(message.id, content, self._wall(), partial(send, message, session, drafted))
         return replies.reply_to(message, clientId=session.id)
 
-    async def _request(self, message: ClientMessage, session: Session, drafted: Draft) -> Reply:
+    async def _publish_draft(self, message: ClientMessage, session: Session, drafted: Draft) -> None:
+        await self._hub.publish(session.peer, drafted)
+
+    async def _request(self, message: ClientMessage, session: Session, drafted: Draft) -> None:
         """Publish a request. Its reply follows as a message on the same channel with the same id."""
         waiting = await self._hub.requests.ask(session.peer, drafted, DEFAULT_SECONDS, session)
         waiting.addCallbacks(
             partial(self._respond, message, session), partial(self._respond_failure, message, session)
         ).addErrback(lambda failure: self.log.failure("A Bayeux request failed with an internal error", failure))
-        return replies.reply_to(message, clientId=session.id)
 
     def _respond(self, message: ClientMessage, session: Session, reply: Draft) -> None:
         session.respond(encode_response(message.channel, message.id, reply))

@@ -12,6 +12,7 @@ from pushd.core.names import covers
 from pushd.core.peer import Peer
 from pushd.core.presence import AsMember
 from pushd.dialects.bayeux.progress import Progress
+from pushd.dialects.bayeux.repeats import Repeats
 from pushd.dialects.bayeux.settings import BayeuxSettings
 from pushd.net.coarse_timers import CoarseTimers
 
@@ -48,6 +49,7 @@ class Session:
         "member",
         "peer",
         "progress",
+        "repeats",
         "responses",
         "stream",
     )
@@ -64,6 +66,8 @@ class Session:
         self.member: AsMember | None = None
         """As whom it enters the channels of its subscriptions."""
         self.progress = Progress()
+        self.repeats: Repeats | None = None
+        """Its last publishes; None before the first."""
         self.held: Held | None = None
         """Its connect that is being held."""
         self.responses: list[bytes] | None = None
