@@ -1,6 +1,7 @@
 """What each message of a client does: the checks, the calls of the hub, and the reply."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -10,7 +11,7 @@ from twisted.python.failure import Failure
 
 from pushd.auth.authenticator import Authenticator
 from pushd.core.cursor import Latest, Now, parse_since
-from pushd.core.errors import BadParameter, BadSince, Refusal, TokenMissing, TooManySubscriptions
+from pushd.core.errors import BadParameter, BadSince, Refusal, TokenMissing, TooManySubscriptions, Unavailable
 from pushd.core.message import JSON, Draft, draft
 from pushd.core.open_requests import DEFAULT_SECONDS, AskerLeft
 from pushd.core.peer import Peer
@@ -22,7 +23,7 @@ from pushd.dialects.bayeux.envelope import ClientMessage, Malformed, encode_repl
 from pushd.dialects.bayeux.repeats import Repeats
 from pushd.dialects.bayeux.replies import Reply
 from pushd.dialects.bayeux.session import Session, Sessions
-from pushd.dialects.bayeux.store import SessionStore
+from pushd.dialects.bayeux.store import SessionMoved, SessionStore
 from pushd.dialects.bayeux.wire import binary_data, encode_response
 from pushd.hub.credentials import check_same_subject
 from pushd.hub.hub import Hub
@@ -35,6 +36,8 @@ _UNSUBSCRIBE: Final = "/meta/unsubscribe"
 _MOST_ACK: Final = 2**53 - 1
 """The greatest whole number that every client can send."""
 _MOST_MILLISECONDS: Final = 300_000
+_MOST_MOVES: Final = 3
+"""How often a message is executed whose session moves to another node meanwhile."""
 
 
 class PendingConnect(NamedTuple):
@@ -96,7 +99,7 @@ class Operations:
         received = self._wall()
         for message in messages:
             if isinstance(message, Malformed):
-                answers.append(encode_reply(_malformed(message)))
+                answers.append(encode_reply(replies.malformed(message)))
                 continue
             if message.channel == _CONNECT:
                 outcome = await self._connect(message, peer, 0 if len(messages) > 1 and not can_wait else None)
@@ -138,14 +141,21 @@ class Operations:
                 return await self._handshake(message, peer)
             if channel.startswith(META) and channel not in self._by_channel:
                 return replies.failure(message, f"404:{channel}:unknown_meta_channel")
-            owns = channel.startswith((META, SERVICE))
-            session = await self.find(message.client, peer, owns=owns)
-            if session is None:
-                return replies.no_session(message)
-            return await self._by_channel.get(channel, self._publish)(message, session)
+            return await self._execute_in_session(message, peer)
         except Refusal as refusal:
             self._connects.count_refusal(refusal, peer)
             return replies.refused(message, refusal, channel)
+
+    async def _execute_in_session(self, message: ClientMessage, peer: Peer) -> Reply:
+        """Execute a message, anew if its session moves to another node meanwhile."""
+        channel = message.channel
+        for _ in range(_MOST_MOVES):
+            session = await self.find(message.client, peer, owns=channel.startswith((META, SERVICE)))
+            if session is None:
+                return replies.no_session(message)
+            with suppress(SessionMoved):
+                return await self._by_channel.get(channel, self._publish)(message, session)
+        raise Unavailable("session moves between nodes: send the message again")
 
     # Sessions
 
@@ -383,11 +393,3 @@ def _draft(message: ClientMessage, data: bytes) -> Draft:
     if message.extension("binary") is not None:
         data, kind = binary_data(data)
     return draft(channel_of(message.channel), data, kind)
-
-
-def _malformed(message: Malformed) -> Reply:
-    reply: Reply = {"successful": False, "error": f"400::message_invalid: {message.why}"}
-    for name, value in (("channel", message.channel), ("id", message.id)):
-        if value is not None:
-            reply[name] = value
-    return reply

@@ -165,12 +165,12 @@ class Sessions:
         """Record that a connect is not held any more. The session ends unless another one follows."""
         if session.held is held:
             session.held = None
-            if session.id in self._by_id:
+            if self._by_id.get(session.id) is session:
                 self._timers.start(session, self.seconds_of(session))
 
     def renew(self, session: Session) -> None:
-        """Restart the time after which a session without a held connect expires."""
-        if session.held is None:
+        """Restart the time after which a session without a held connect expires; one that has ended is ignored."""
+        if session.held is None and self._by_id.get(session.id) is session:
             self._timers.cancel(session)
             self._timers.start(session, self.seconds_of(session))
 
