@@ -1,7 +1,7 @@
 """The sessions of a daemon with a history on disk, over a restart, and over its end by any signal.
 
-What a client that acknowledges has received is known from its next connect: its session is written only when its
-topics change. Of other clients it is written how far they have read, a moment later.
+The topics of a session are written before a subscription is answered, and how far its client has read a moment later.
+What a client that acknowledges has received meanwhile is known from its next connect.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from pushd.dialects.bayeux.store import NoStore, dump, key_of, restore
 from pushd.hub.hub import Hub
 
 _WRITE_SECONDS: Final = 0.1
-"""After this time the progress of sessions that do not acknowledge is written."""
+"""After this time the progress of sessions is written."""
 
 
 class FileStore(NoStore):
@@ -75,8 +75,6 @@ class FileStore(NoStore):
 
     def save_soon(self, session: Session) -> None:
         """See `SessionStore`."""
-        if session.has_ack:
-            return
         self._read[session] = None
         if self._writing is None:
             self._writing = self._clock.callLater(_WRITE_SECONDS, self._write_read)

@@ -112,6 +112,26 @@ async def test_requests_that_arrive_together_at_another_node_go_on_with_one_sess
 
 
 @pytest_twisted.ensureDeferred
+async def test_subscription_during_which_the_session_moves_is_kept(nodes, monkeypatch):
+    one, two = nodes
+    client = await begun(one, **ACK)
+    other, hub = moved(client, two), two._service.hub
+    start_position = hub.start_position
+    moves: list[object] = []
+
+    async def start_after_a_move(*arguments):
+        if not moves:
+            moves.append(await client.connect(0, ack=0))
+        return await start_position(*arguments)
+
+    monkeypatch.setattr(hub, "start_position", start_after_a_move)
+    assert (await other.subscribe("/b"))["successful"]
+    assert len(moves) == 1
+    await one.publish("b", "1")
+    assert data(await client.connect(WAIT, ack=0)) == ["1"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_disconnected_session_is_gone_everywhere(nodes):
     one, two = nodes
     client = await begun(one)

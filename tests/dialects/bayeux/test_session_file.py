@@ -131,3 +131,17 @@ async def test_session_goes_on_only_while_its_credential_is_accepted(start_daemo
     client.daemon = await start_daemon(stored_in(directory), None, credentials.file)
     reply = (await client.connect(0))[0]
     assert reply["successful"] is keeps, reply
+
+
+@pytest_twisted.ensureDeferred
+async def test_page_that_is_loaded_again_receives_what_was_not_acknowledged(start_daemon, tmp_path):
+    directory = tmp_path / "history"
+    daemon = await start_daemon(stored_in(directory))
+    client = await begun(daemon, **ACK)
+    first = await daemon.publish("a", "1")
+    reply, *_ = await client.connect(WAIT, ack=0)
+    await daemon.publish("a", "2")
+    assert data(await client.connect(WAIT, ack=reply["ext"]["ack"])) == ["2"]
+    await until(lambda: f'"confirmed":"{first}"' in (directory / FILE).read_text(), "its progress is written")
+    await killed(daemon, start_daemon, directory, client)
+    assert data(await client.connect(WAIT, ack=0)) == ["2"]

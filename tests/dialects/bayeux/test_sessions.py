@@ -71,6 +71,27 @@ async def test_unknown_session_is_told_to_begin_another(daemon, channel):
 
 
 @pytest_twisted.ensureDeferred
+async def test_publish_without_a_session_is_refused(daemon):
+    client = Bayeux(daemon)
+    (reply,) = await client.post({"channel": "/a", "data": 1, "id": "7"})
+    assert (reply["successful"], reply["error"], reply["id"]) == (False, "402::session_unknown", "7")
+    assert (await daemon.request("GET", "/pub/a")).status == 404
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_session_of_a_browser_may_hold_a_connect(daemon):
+    cookie = {"Cookie": "BAYEUX_BROWSER=1"}
+    clients = [await subscribed(daemon, "/a", headers=cookie) for _ in range(3)]
+    answers = [client.start(client.connect_message(WAIT))[1] for client in clients]
+    await until(lambda: len(daemon.subscribers("a")) == 3, "the connects are held")
+    await daemon.publish("a", "1")
+    for answer in answers:
+        received = await answer
+        assert data(received.json) == ["1"]
+        assert "set-cookie" not in received.headers
+
+
+@pytest_twisted.ensureDeferred
 async def test_messages_follow_the_reply_to_the_connect_in_order(daemon):
     client = await subscribed(daemon, "/a/*", "/b")
     ids = [
