@@ -1,4 +1,6 @@
-"""The pages that come with the daemon: the index, the demonstrations, and the client for pages of the application."""
+"""The pages that come with the daemon: the index, the demonstrations, the console, and the client for pages of the
+application.
+"""
 
 from importlib.resources import files
 
@@ -17,3 +19,6 @@ DEMOS = {
 
 SCRIPTS = {file.name: file.read_bytes() for file in _FILES.joinpath("client").iterdir() if file.name.endswith(".js")}
 """The browser client: built from ``clients/js``."""
+
+CONSOLE = {file.name: file.read_bytes() for file in _FILES.joinpath("console").iterdir() if file.is_file()}
+"""The files of the console by name."""

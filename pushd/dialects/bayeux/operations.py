@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.auth.authenticator import Authenticator
-from pushd.core.cursor import Latest, MessageId, Now, parse_since
+from pushd.core.cursor import Latest, Now, parse_since
 from pushd.core.errors import BadParameter, BadSince, Refusal, TokenMissing, TooManySubscriptions
 from pushd.core.message import JSON, Draft, draft
 from pushd.core.open_requests import DEFAULT_SECONDS, AskerLeft
@@ -290,12 +290,11 @@ class Operations:
         fresh = [topic for topic in topics if topic not in progress.topics or not isinstance(since, Now)]
         if len(progress.topics) + len(fresh) > self._max_topics():
             raise TooManySubscriptions(f"a session must not subscribe to more than {self._max_topics()} topics")
+        start = progress.confirmed
         if fresh:
             # What was missed between two connects is read from the history.
             await self._hub.callbacks.check_read(peer, fresh, "subscribe", "history")
             start = (await self._hub.start_position(peer, fresh, since)).cursor
-            if isinstance(since, MessageId):
-                start = since  # what is missing after it is reported with the first connect
             for topic in fresh:
                 progress.add(topic, start, is_resumed=not isinstance(since, Now))
             self._sessions.renew(session)
@@ -303,6 +302,8 @@ class Operations:
             if session.held is not None:
                 session.held.restart()
         reply = replies.reply_to(message, clientId=session.id, subscription=message.subscription)
+        if topics and start is not None:
+            replies.add_extension(reply, "pushd", {"cursor": str(start)})
         if self._sessions.is_persistent(session):
             settings = self._sessions.settings
             reply["advice"] = replies.advice_of(settings, self._sessions.seconds_of(session))

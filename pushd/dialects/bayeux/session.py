@@ -165,8 +165,9 @@ class Sessions:
 
     def end(self, session: Session) -> None:
         """End a session; one that has ended is ignored."""
-        if self._by_id.pop(session.id, None) is None:
+        if self._by_id.get(session.id) is not session:
             return
+        del self._by_id[session.id]
         self._timers.cancel(session)
         network = session.peer.network
         if network is not None:

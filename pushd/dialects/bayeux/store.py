@@ -105,20 +105,19 @@ class SharedStore:
     async def find(self, id: str, peer: Peer, sessions: Sessions, *, owns: bool) -> Session | None:
         """See `SessionStore`."""
         await self._listen()
-        local, key = sessions.find(id), key_of(id)
+        key = key_of(id)
         if not owns:
+            local = sessions.find(id)
             record = None if local is not None else await self._records.read(key)
-            return (
-                local
-                if record is None
-                else await restore(self._hub, self._renew, self._sessions, id, record.data, peer)
-            )
+            return local if record is None else await self._restore(id, record.data, peer)
         try:
-            record = await self._records.take(key, self._seconds(local))
+            record = await self._records.take(key, self._seconds(sessions.find(id)))
         except Unavailable:
+            local = sessions.find(id)
             if local is None:
                 raise
             return local
+        local = sessions.find(id)  # another request may have brought it here meanwhile
         if record is not None and record.owner == self._hub.node and local is not None:
             return local
         if local is not None:  # it went on elsewhere
@@ -128,10 +127,11 @@ class SharedStore:
         if record.owner != self._hub.node:
             draft = Draft(_NODES + record.owner, key.encode(), TEXT, "text", keep=False, names_keep=True)
             await self._hub.publish(DAEMON, draft)
-        session = self._by_key[key] = sessions.add(
-            await restore(self._hub, self._renew, self._sessions, id, record.data, peer)
-        )
-        return session
+        restored = await self._restore(id, record.data, peer)
+        local = sessions.find(id)
+        if local is None:
+            local = self._by_key[key] = sessions.add(restored)
+        return local
 
     async def save(self, session: Session) -> None:
         """See `SessionStore`."""

@@ -1,6 +1,7 @@
 """Sessions over several nodes that share one Redis."""
 
 import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
 
 from tests.authorization.credentials import Credentials, only
 from tests.dialects.bayeux.client import Bayeux, data
@@ -93,6 +94,21 @@ async def test_session_survives_its_node(nodes):
     await one.stop()
     await two.publish("a", "1")
     assert data(await moved(client, two).connect(WAIT, ack=0)) == ["1"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_requests_that_arrive_together_at_another_node_go_on_with_one_session(nodes):
+    one, two = nodes
+    client = await begun(one, **ACK)
+    other = moved(client, two)
+    channels = [f"/{name}" for name in "bcdef"]
+    await gatherResults([Deferred.fromCoroutine(other.subscribe(channel)) for channel in channels], consumeErrors=True)
+    await one.publish_all(*[(channel[1:], channel) for channel in channels])
+    received: list[object] = []
+    while len(received) < len(channels):
+        _, *messages = await other.connect(WAIT, ack=0)
+        received = [message["data"] for message in messages]
+    assert received == channels
 
 
 @pytest_twisted.ensureDeferred

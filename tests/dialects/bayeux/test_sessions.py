@@ -320,25 +320,3 @@ async def test_lazy_messages_wait_for_others(start_daemon, tmp_path):
             await daemon.publish("a", text)
         await reactor.pass_time(0 if others else 4)
         assert data((await answer).json) == ["1", "2", *others]
-
-
-@pytest_twisted.ensureDeferred
-async def test_session_survives_a_restart_with_the_history_on_disk(start_daemon, tmp_path):
-    settings = SETTINGS | {"backend.data_dir": tmp_path}
-    before = await start_daemon(settings)
-    client = await subscribed(before, "/a", **ACK)
-    await before.publish("a", "1")
-    await client.connect(WAIT, ack=0)  # its answer is lost
-    await before.publish("a", "2")
-    await before.stop()
-    file = tmp_path / "bayeux-sessions.json"
-    assert client.id not in file.read_text()
-    assert file.stat().st_mode & 0o777 == 0o600
-    after = client.daemon = await start_daemon(settings)
-    await after.publish("a", "3")
-    assert not file.exists()
-    assert data(await client.connect(WAIT, ack=0)) == ["1", "2", "3"]
-    await after.stop()
-    file.write_text("{")
-    client.daemon = await start_daemon(settings)
-    assert (await client.connect(0))[0]["error"] == "402::session_unknown"
