@@ -38,6 +38,9 @@ class HookBounds(NamedTuple):
     """Seconds."""
 
 
+DEFAULT_BOUNDS: Final = HookBounds()
+
+
 class HookEvent(NamedTuple):
     """An event for one hook."""
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pushd.backends.hook_outbox import Backlog, HookBounds, HookEvent, HookOutbox
+from pushd.backends.hook_outbox import Backlog, HookEvent, HookOutbox
 from pushd.core.errors import Refusal
 from pushd.hooks.endpoint import EventType, HookEndpoint
 from pushd.hooks.event_queue import EventQueue
@@ -15,19 +15,22 @@ from pushd.hooks.sender import HookSender, SenderState, SenderTools
 from pushd.net.outgoing_requests import Send
 
 
-def _send_nothing(url: str) -> Send:
-    raise NotImplementedError("hooks.make_sending is not set")
-
-
 class Hooks:
     """The hooks. There are none before `reconfigure`.
 
     :param wall: returns unix seconds.
-    :ivar make_sending: returns what sends the requests for a URL.
+    :param make_sending: returns what sends the requests for a URL.
     """
 
-    def __init__(self, outbox: HookOutbox, clock: Any, wall: Callable[[], float], observer: HookObserver) -> None:
-        self.make_sending: Callable[[str], Send] = _send_nothing
+    def __init__(
+        self,
+        outbox: HookOutbox,
+        clock: Any,
+        wall: Callable[[], float],
+        observer: HookObserver,
+        make_sending: Callable[[str], Send],
+    ) -> None:
+        self._make_sending = make_sending
         self._outbox = outbox
         self._clock = clock
         self._wall = wall
@@ -64,7 +67,7 @@ class Hooks:
         if not endpoints and not self._senders:
             return
         selection = HookSelection(endpoints)
-        bounds = {endpoint.name: HookBounds() for endpoint in endpoints}
+        bounds = {endpoint.name: endpoint.bounds for endpoint in endpoints}
         self._outbox.reconfigure(bounds, selection if selection.has_publishes else None, self._on_added)
         self._selection = selection
         before, self._senders = self._senders, {}
@@ -88,7 +91,7 @@ class Hooks:
             sender.stop()
 
     def _sender(self, endpoint: HookEndpoint) -> HookSender:
-        send = self.make_sending(endpoint.url)
+        send = self._make_sending(endpoint.url)
         tools = SenderTools(self._outbox, send, self._clock, self._wall, random.random, self._observer)
         return HookSender(endpoint, tools)
 

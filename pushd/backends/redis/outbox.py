@@ -13,6 +13,7 @@ from txredisapi import RedisError
 
 from pushd.backends.hook_outbox import (
     ACQUIRED_SECONDS,
+    DEFAULT_BOUNDS,
     NO_BACKLOG,
     Backlog,
     HookBounds,
@@ -35,7 +36,6 @@ _CALL_EVENTS: Final = 128
 _CALL_BYTES: Final = 1 << 20
 """The most of one call that adds events: a few milliseconds."""
 _STOP_SECONDS: Final = 1.0
-_DEFAULT: Final = HookBounds()
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_events = msgspec.msgpack.Decoder(list[tuple[str, str, str, str]] | dict[str, int]).decode
@@ -90,7 +90,7 @@ class RedisOutbox:
             self.on_added(by_hook)
 
     async def first(self, hook: str, count: int, size: int) -> Sequence[QueuedEvent]:
-        age = round(self._bounds.get(hook, _DEFAULT).age * 1000)
+        age = round(self._bounds.get(hook, DEFAULT_BOUNDS).age * 1000)
         found = _decode_events(await self._call("first", (hook,), hook, count, size, age))
         rows = found if isinstance(found, list) else ()
         return [
@@ -163,7 +163,7 @@ class RedisOutbox:
         return _encode(words) if words else b"", list(by_hook)
 
     def _limits(self, hook: str) -> tuple[int, int]:
-        bounds = self._bounds.get(hook, _DEFAULT)
+        bounds = self._bounds.get(hook, DEFAULT_BOUNDS)
         return bounds.events, bounds.bytes
 
     async def _release(self, hook: str) -> None:
