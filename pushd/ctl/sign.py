@@ -5,12 +5,11 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
+from pushd.client import url_signature
+from pushd.client.key_material import read_hmac_secret
 from pushd.ctl.durations import duration
 from pushd.ctl.errors import EXIT_USAGE, CtlError
-from pushd.ctl.url_signer import sign
 
-_SECRET_BYTES = 32
-"""The least bytes of a secret that the daemon accepts."""
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -31,13 +30,12 @@ def sign_url(args: Namespace) -> int:
         raise NotSignable("--until is for GET and HEAD: a client that publishes does not reconnect")
     secret = _read_secret(file)
     try:
-        url = sign(
+        url = url_signature.sign_url(
             args.signed_url,
-            key_id,
-            secret,
-            expires=now + args.expires,
+            (key_id, secret),
+            exp=now + args.expires,
             until=until,
-            subject=args.sub,
+            sub=args.sub,
             method=args.method,
             mount=args.mount,
         )
@@ -84,14 +82,13 @@ def _key(args: Namespace) -> tuple[str, str]:
 
 
 def _read_secret(file: str) -> bytes:
-    """Return the secret in a file; a line end at the end of the file does not count, as for the daemon."""
+    """Return the secret in a file, which the daemon accepts."""
     try:
-        secret = Path(file).read_bytes().rstrip(b"\r\n")
+        return read_hmac_secret(Path(file))
     except OSError as error:
         raise CtlError(f"{file}: {error.strerror or error}") from error
-    if len(secret) < _SECRET_BYTES:
-        raise CtlError(f"{file}: must have at least {_SECRET_BYTES} bytes (has {len(secret)})")
-    return secret
+    except ValueError as error:
+        raise CtlError(f"{file}: {error}") from None
 
 
 def _subject(text: str) -> str:

@@ -313,7 +313,7 @@ _ACCEPTS = ("text/event-stream", "application/x-ndjson", "multipart/mixed")
 _READ = ("subscribe", "history")
 _LINE = json.dumps({"channel": CHANNEL, "data": "x"})
 _SCRIPTS = ("/client.js", "/client-tabs.js", "/client-element.js")
-_OPEN_PATHS = ("/", "/favicon.ico", "/demo/", "/health/live", "/health/ready", *_SCRIPTS)
+_OPEN_PATHS = ("/", "/favicon.ico", "/demo/", "/console/", "/health/live", "/health/ready", *_SCRIPTS)
 
 HTTP_ROWS = (
     *(
@@ -416,6 +416,7 @@ HTTP_ROWS = (
     ),
     *(Row(f"{method} /version", (), Http(method, "/version"), needs_token=True) for method in ("GET", "HEAD")),
     *(Row(f"{method} /metrics", ("metrics",), Http(method, "/metrics")) for method in ("GET", "HEAD")),
+    Row("GET /channels?details=1", ("channels",), Http("GET", "/channels?details=1&prefix=room")),
     *(Row(f"{method} /channels", ("channels",), Http(method, "/channels?prefix=room")) for method in ("GET", "HEAD")),
     *(Row(f"{method} /connections", ("connections",), Http(method, "/connections")) for method in ("GET", "HEAD")),
     Row("GET /connections of a channel", ("connections",), Http("GET", f"/connections?channel={CHANNEL}")),
