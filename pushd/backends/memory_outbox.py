@@ -6,11 +6,13 @@ from typing import Final
 from pushd.backends.hook_outbox import (
     DEFAULT_BOUNDS,
     NO_BACKLOG,
+    UNSHARED,
     Backlog,
     HookBounds,
     HookEvent,
     PublishHooks,
     QueuedEvent,
+    SharedHookState,
 )
 from pushd.backends.hook_queue import HookQueue
 from pushd.core.message import Draft, Message
@@ -86,6 +88,15 @@ class MemoryOutbox:
 
     async def acquire(self, hook: str) -> bool:
         return True
+
+    async def disable(self, hook: str) -> None:
+        pass
+
+    async def resume(self, hook: str) -> None:
+        pass
+
+    def shared_state(self, hook: str) -> SharedHookState:
+        return UNSHARED
 
     def release(self, hook: str) -> None:
         pass

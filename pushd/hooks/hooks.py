@@ -4,6 +4,9 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
 from pushd.backends.hook_outbox import Backlog, HookEvent, HookOutbox
 from pushd.core.errors import Refusal
 from pushd.hooks.endpoint import EventType, HookEndpoint
@@ -12,6 +15,7 @@ from pushd.hooks.events import event
 from pushd.hooks.observer import HookObserver
 from pushd.hooks.selection import HookSelection
 from pushd.hooks.sender import HookSender, SenderState, SenderTools
+from pushd.net.eager_task import run_eagerly
 from pushd.net.outgoing_requests import Send
 
 
@@ -21,6 +25,8 @@ class Hooks:
     :param wall: returns unix seconds.
     :param make_sending: returns what sends the requests for a URL.
     """
+
+    log = Logger()
 
     def __init__(
         self,
@@ -76,6 +82,7 @@ class Hooks:
             if known is not None and known.endpoint == endpoint:
                 self._senders[endpoint.name] = before.pop(endpoint.name)
                 known.resume()
+                run_eagerly(self._resume_all(endpoint.name), self._on_bug)
             else:
                 self._senders[endpoint.name] = self._sender(endpoint)
         for sender in before.values():
@@ -94,6 +101,16 @@ class Hooks:
         send = self._make_sending(endpoint.url)
         tools = SenderTools(self._outbox, send, self._clock, self._wall, random.random, self._observer)
         return HookSender(endpoint, tools)
+
+    async def _resume_all(self, name: str) -> None:
+        """Let the other nodes know that a hook is not disabled any more."""
+        try:
+            await self._outbox.resume(name)
+        except Refusal as refusal:
+            self.log.warn("Hook {name} may stay disabled: reload again; {why}", name=name, why=str(refusal))
+
+    def _on_bug(self, failure: Failure) -> None:
+        self.log.failure("Hooks: resuming failed with an internal error", failure)
 
     def _on_added(self, name: str) -> None:
         if name in self._senders:

@@ -154,7 +154,8 @@ class HubHooks:
         return await self._status(self._sender(name))
 
     async def replay(self, peer: Peer, name: str, since: Since = EVERYTHING) -> Replayed:
-        """Send the dead letters of a hook again, after the events that wait, and at once even if it is disabled.
+        """Send the dead letters of a hook again, after the events that wait, and at once even if it is disabled,
+        at whichever node is the sender.
 
         :param since: only those after a cursor, or of some age.
         :raises NotGranted: when the peer may not, whether there is such a hook or not.
@@ -174,6 +175,7 @@ class HubHooks:
             events += len(letters)
             is_last = page.is_last or len(letters) < len(page.messages)
             position = page.position
+        await self._backend.hooks.resume(name)  # at all nodes: another one may be the sender
         sender.resume()
         return Replayed(events, head)
 

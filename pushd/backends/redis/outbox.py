@@ -15,12 +15,14 @@ from pushd.backends.hook_outbox import (
     ACQUIRED_SECONDS,
     DEFAULT_BOUNDS,
     NO_BACKLOG,
+    UNSHARED,
     Backlog,
     HookBounds,
     HookEvent,
     PublishHook,
     PublishHooks,
     QueuedEvent,
+    SharedHookState,
 )
 from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.encoding import as_text
@@ -42,6 +44,7 @@ _decode_events = msgspec.msgpack.Decoder(list[tuple[str, str, str, str]] | dict[
 """Lua has no empty list."""
 _decode_names = msgspec.msgpack.Decoder(list[str] | dict[str, int]).decode
 _decode_flag = msgspec.msgpack.Decoder(bool).decode
+_decode_right = msgspec.msgpack.Decoder(tuple[bool, bool, int]).decode
 _decode_backlog = msgspec.msgpack.Decoder(tuple[int, int, str, int]).decode
 
 
@@ -62,6 +65,7 @@ class RedisOutbox:
         self._clock = clock
         self._bounds: Mapping[str, HookBounds] = {}
         self._on_added: Callable[[str], None] = lambda hook: None
+        self._states: dict[str, SharedHookState] = {}
         self._acquired: set[str] = set()
         self._releasing: set[Deferred[Any]] = set()
         """Calls that are in progress."""
@@ -114,9 +118,20 @@ class RedisOutbox:
 
     async def acquire(self, hook: str) -> bool:
         term = round(ACQUIRED_SECONDS * 1000)
-        is_sender = _decode_flag(await self._call("acquire", (), hook, self._node, term))
+        raw = await self._call("acquire", (), hook, self._node, term)
+        is_sender, is_disabled, resumed = _decode_right(raw)
+        self._states[hook] = SharedHookState(is_disabled, resumed)
         (self._acquired.add if is_sender else self._acquired.discard)(hook)
         return is_sender
+
+    async def disable(self, hook: str) -> None:
+        await self._call("disable", (), hook)
+
+    async def resume(self, hook: str) -> None:
+        await self._call("resume", (), hook)
+
+    def shared_state(self, hook: str) -> SharedHookState:
+        return self._states.get(hook, UNSHARED)
 
     def release(self, hook: str) -> None:
         if hook in self._acquired:

@@ -7,11 +7,13 @@ from typing import Any, Final
 from pushd.backends.hook_outbox import (
     DEFAULT_BOUNDS,
     NO_BACKLOG,
+    UNSHARED,
     Backlog,
     HookBounds,
     HookEvent,
     PublishHooks,
     QueuedEvent,
+    SharedHookState,
     has_publish_events,
 )
 from pushd.backends.sqlite.history_reader import HistoryReader
@@ -96,6 +98,15 @@ class SqliteOutbox:
 
     async def acquire(self, hook: str) -> bool:
         return True
+
+    async def disable(self, hook: str) -> None:
+        pass
+
+    async def resume(self, hook: str) -> None:
+        pass
+
+    def shared_state(self, hook: str) -> SharedHookState:
+        return UNSHARED
 
     def release(self, hook: str) -> None:
         pass
