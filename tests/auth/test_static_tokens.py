@@ -92,9 +92,9 @@ def test_all_mistakes_of_a_file_are_reported(tmp_path: Path) -> None:
         StaticTokens.from_file(file_of(tmp_path, text))
     found = [line.partition(": ")[2] for line in str(error.value).splitlines()]
     assert found == [
-        "token a: sha256 must be the SHA",
-        "tokens phone and tablet have t",
-        "token c: sub must be the subje",
+        "token a: sha256 must be the SHA-256 of the token, 64 hexadecimal digits",
+        "tokens phone and tablet have the same sha256",
+        "token c: sub must be the subject, a string of 1 to 255 bytes",
     ]
 
 
