@@ -2,12 +2,11 @@
 
 import re
 import time
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import Namespace
 from pathlib import Path
 
 from pushd.client import url_signature
 from pushd.client.key_material import read_hmac_secret
-from pushd.ctl.durations import duration
 from pushd.ctl.errors import EXIT_USAGE, CtlError
 
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -45,33 +44,6 @@ def sign_url(args: Namespace) -> int:
     return 0
 
 
-def add_sign_options(command: ArgumentParser) -> None:
-    """Add the options of `pushctl sign` to its parser."""
-    command.add_argument("signed_url", metavar="URL", help="an absolute URL, or a path with an optional query")
-    command.add_argument(
-        "--key", required=True, metavar="KID[=FILE]", help="id of the key, as in [auth.url_keys], and its file"
-    )
-    command.add_argument("--key-file", metavar="FILE", help="file of the key, if --key does not name it")
-    command.add_argument(
-        "--expires",
-        type=duration,
-        default=300,
-        metavar="DURATION",
-        help="until when it may be used first (default: 5m)",
-    )
-    command.add_argument(
-        "--until",
-        type=duration,
-        metavar="DURATION",
-        help="until when a client that has used it may reconnect (default: an hour after --expires)",
-    )
-    command.add_argument("--sub", type=_subject, help="subject: the user, device or service")
-    command.add_argument("--method", choices=("GET", "HEAD", "POST", "PUT"), default="GET", help="(default: GET)")
-    command.add_argument(
-        "--mount", default="", metavar="PATH", help="path that a proxy removes before it passes requests on"
-    )
-
-
 def _key(args: Namespace) -> tuple[str, str]:
     key_id, equals, file = args.key.partition("=")
     if not _KEY_ID.fullmatch(key_id):
@@ -89,9 +61,3 @@ def _read_secret(file: str) -> bytes:
         raise CtlError(f"{file}: {error.strerror or error}") from error
     except ValueError as error:
         raise CtlError(f"{file}: {error}") from None
-
-
-def _subject(text: str) -> str:
-    if not 0 < len(text.encode("utf-8", "surrogatepass")) <= 255:
-        raise ArgumentTypeError("must have 1 to 255 bytes")
-    return text
