@@ -130,7 +130,8 @@ class Daemon(MultiService):
         self._on_reload.append(lambda new: self._dialects.reconfigure(new.dialects))
         self._root = self._make_root()
         self._site, self._lines = self._make_site(self._root), self._make_lines()
-        admin = self._make_site(AdminRoot(self._context, self.hub, self._authentication.failures))
+        has_console, failures = config.http.console, self._authentication.failures
+        admin = self._make_site(AdminRoot(self._context, self.hub, failures, has_console=has_console))
         self._sites = self._site, admin
         self._transports: list[Transport] = [*self._root.transports, self._lines]
         listeners = (
@@ -287,6 +288,7 @@ class Daemon(MultiService):
             spread,
             self._authentication.failures,
             serves_admin=not self._config.http.admin_listen,
+            has_console=self._config.http.console,
             dialects=self._dialects.all,
         )
         self._on_reload += [
