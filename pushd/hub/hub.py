@@ -239,7 +239,8 @@ class Hub:
 
         :param drafts: may be a long generator; it is read in several reactor turns.
         :param key: the idempotency key: a repeat within two minutes returns the first result and publishes nothing.
-        :param as_whole: whether to raise `RateLimited`, and publish nothing, when a rate does not allow all of them.
+        :param as_whole: whether to raise a refusal, and publish nothing, when the peer may not publish all of them or
+            a rate does not allow it.
         :raises IdempotencyMismatch: when the key was used before with another body.
         """
         return self._publisher.publish_all(peer, self.revocations.unless_revoked(peer, drafts), key, as_whole=as_whole)
@@ -299,7 +300,7 @@ class Hub:
         :raises Unavailable: when the backend cannot open the topics.
         """
         await self.callbacks.check_read(peer, topics, *actions_of(since))
-        return await self._backend.open(topics, since)
+        return await self._subscriptions.open(topics, since)
 
     async def replay_and_go_live(
         self, subscriber: Subscriber, opening: StartPosition, *, report_gaps: bool = True

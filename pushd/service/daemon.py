@@ -96,7 +96,7 @@ class Daemon(MultiService):
             channel_rules(config),
         )
         open_audit(self.hub.audit, config)
-        open_hooks(self.hub.hooks, config.hooks, reactor)
+        open_hooks(self.hub.hooks, config.hooks)
         self._on_reload += [
             lambda new: reopen_audit(self.hub.audit, new),
             lambda new: reload_hooks(self.hub.hooks, new.hooks),

@@ -16,7 +16,7 @@ from pushd.api.heartbeat import HeartbeatResource
 from pushd.api.history import HistoryResource
 from pushd.api.hooks import HooksResource
 from pushd.api.metrics import MetricsResource
-from pushd.api.pages import FAVICON, INDEX, SCRIPTS
+from pushd.api.pages import FAVICON, INDEX, INDEX_POLICY, SCRIPTS
 from pushd.api.presence import PresenceResource
 from pushd.api.publish import PublishResource
 from pushd.api.request import RequestResource
@@ -141,7 +141,7 @@ class Root(_Branch):
         }
         self.transports: list[Transport] = [self.sse, stream, replace, mixed, self.websocket, held_requests]
         routes: dict[bytes, Resource] = {
-            b"": PageResource(context, b"text/html; charset=utf-8", INDEX),
+            b"": PageResource(context, b"text/html; charset=utf-8", INDEX, INDEX_POLICY),
             b"pub": PublishResource(context, hub),
             b"request": RequestResource(context, hub),
             b"sse": self.sse,

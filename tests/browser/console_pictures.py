@@ -39,7 +39,7 @@ def make(folder: Path, target: Path) -> None:
         with running_chromium() as chromium:
             for name, view, width, scheme in _PICTURES:
                 page = _open(chromium, daemon, view, width, scheme)
-                _save(page.screenshot(), target / f"console-{name}.png")
+                save(page.screenshot(), target / f"console-{name}.png")
                 page.context.close()
         for stream in streams:
             stream.close()
@@ -81,7 +81,8 @@ def _open(chromium: Browser, daemon: Daemon, view: str, width: int, scheme: str)
     return page
 
 
-def _save(screenshot: bytes, file: Path) -> None:
+def save(screenshot: bytes, file: Path) -> None:
+    """Write a screenshot with few colours, so that it is small."""
     with Image.open(io.BytesIO(screenshot)) as picture:
         picture.convert("RGB").quantize(64).save(file, optimize=True)
 

@@ -8,16 +8,15 @@ from http.client import HTTPConnection
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.axe import Axe
 from tests.browser.daemon import Daemon, wait
 from tests.browser.firefox import Firefox
 from tests.browser.images import RED, make_image
-from tests.programs import find_node_package
 
 pytestmark = pytest.mark.system
 
 VIEWS = ("", "channels", "channel/console%2Faxe", "connections", "tokens", "hooks", "wires")
 TOKEN = "console-operator-token"
-AXE = "axe.run().then(({violations}) => violations.map(({id, nodes}) => [id, ...nodes.map(({html}) => html)]))"
 HOSTILE = {"text": "<img src=x onerror='document.title=1'>", "deep": {"list": list(range(20))}}
 
 
@@ -45,17 +44,15 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def test_axe_finds_no_fault(page: Page, daemon: Daemon, scheme: str) -> None:
     daemon.publish("console/axe", json.dumps(HOSTILE), "application/json")
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    axe = (find_node_package("axe-core") / "axe.min.js").read_text()
+    axe = Axe(page)
     page.goto(f"{daemon.url}/console/")
-    session = page.context.new_cdp_session(page)  # the policy of the page does not apply to it
-    session.send("Runtime.evaluate", {"expression": axe})
+    axe.inject()
     for view in VIEWS:
         page.evaluate("view => { location.hash = `#/${view}` }", view)
         link = page.locator("#nav [aria-current]")
         expect(link).to_have_attribute("href", "#/channels" if view.startswith("channel/") else f"#/{view}")
         expect(page.locator("h1")).to_be_visible()
-        answer = session.send("Runtime.evaluate", {"expression": AXE, "awaitPromise": True, "returnByValue": True})
-        assert (view, answer["result"].get("value")) == (view, [])
+        assert (view, axe.faults()) == (view, [])
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
 
 
