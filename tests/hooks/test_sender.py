@@ -197,7 +197,7 @@ async def test_nothing_is_sent_to_a_receiver_that_is_gone_until_it_is_resumed() 
     await scene.outbox.resume("app")
     scene.sender.resume()
     scene.clock.advance(0)
-    assert scene.sent() == [[1], [1]]
+    assert scene.sent() == [[1], [1, 2]]
 
 
 @pytest_twisted.ensureDeferred
