@@ -67,9 +67,14 @@ class BayeuxSettings:
     lazy_time: float = setting(5, duration(minimum=0.1, maximum=300), "How long they wait at most.", "seconds")
 
 
+@dataclass(frozen=True, slots=True)
+class IframeSettings:
+    """Iframe streaming. It has no settings."""
+
+
 SECTION: Final = "dialects"
 """The name of the section of the file."""
-KINDS: Final[Mapping[str, type[Any]]] = {"bayeux": BayeuxSettings}
+KINDS: Final[Mapping[str, type[Any]]] = {"bayeux": BayeuxSettings, "iframe": IframeSettings}
 """The class of the settings of each dialect, by its name."""
 
 
@@ -93,6 +98,7 @@ class DialectSettings:
         at_restart=True,
     )
     bayeux: BayeuxSettings = field(default_factory=BayeuxSettings)
+    iframe: IframeSettings = field(default_factory=IframeSettings)
 
 
 def read_dialect(name: str, table: object) -> Any:

@@ -9,6 +9,7 @@ from twisted.application.service import Service
 from pushd.config.dialects import BayeuxSettings, DialectSettings
 from pushd.dialects.bayeux.dialect import Bayeux
 from pushd.dialects.bayeux.settings import BayeuxSettings as PlainSettings
+from pushd.dialects.iframe.dialect import Iframe
 from pushd.dialects.interface import Dialect, DialectContext
 
 
@@ -21,8 +22,13 @@ def _plain(settings: BayeuxSettings) -> PlainSettings:
     return PlainSettings(**{row.name: getattr(settings, row.name) for row in fields(PlainSettings)})
 
 
+def _make_iframe(settings: object, context: DialectContext) -> tuple[Iframe, Callable[[Any], None]]:
+    return Iframe(context), lambda new: None
+
+
 _MAKERS: Final[Mapping[str, Callable[[Any, DialectContext], tuple[Dialect, Callable[[Any], None]]]]] = {
     "bayeux": _make_bayeux,
+    "iframe": _make_iframe,
 }
 """What builds each dialect from its settings, and returns it with what applies other settings on a reload."""
 

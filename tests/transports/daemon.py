@@ -114,7 +114,12 @@ class RunningDaemon:
         if reactor is None:
             from twisted.internet import reactor
 
-        options = {"http.listen": [_LISTEN], "tcp.listen": [_LISTEN], "stop.patience": ["0"]}
+        options = {
+            "http.listen": [_LISTEN],
+            "tcp.listen": [_LISTEN],
+            "stop.patience": ["0"],
+            "dialects.enable": ["iframe"],
+        }
         options |= {key: [str(value)] for key, value in settings.items()}
         self.log: list[str] = []
         """Its log, without debug messages."""

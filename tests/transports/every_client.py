@@ -6,7 +6,7 @@ from tests.transports.client import Client
 from tests.transports.line_client import JsonLines, RawLines, TextLines
 from tests.transports.long_poll_client import LongPoll
 from tests.transports.multipart_client import Mixed
-from tests.transports.stream_client import LineStream, RawStream, Sse, SseJson, StreamClient
+from tests.transports.stream_client import IframeScripts, LineStream, RawStream, Sse, SseJson, StreamClient
 from tests.transports.websocket_client import CommandWebSocket, DataWebSocket, JsonWebSocket
 
 CLIENTS: tuple[type[Client], ...] = (
@@ -15,6 +15,7 @@ CLIENTS: tuple[type[Client], ...] = (
     LineStream,
     RawStream,
     Mixed,
+    IframeScripts,
     JsonWebSocket,
     CommandWebSocket,
     DataWebSocket,
@@ -24,8 +25,8 @@ CLIENTS: tuple[type[Client], ...] = (
 )
 ALL_CLIENTS = (*CLIENTS, LongPoll)
 """The clients that stay connected, and one that polls."""
-STREAMS = tuple(client_class for client_class in CLIENTS if issubclass(client_class, StreamClient))
-"""The clients of HTTP streams."""
+STREAMS = tuple(each for each in CLIENTS if issubclass(each, StreamClient) and each is not IframeScripts)
+"""The clients of HTTP streams whose address needs no parameter."""
 REPORTING = tuple(client_class for client_class in CLIENTS if client_class.reports_gaps)
 """The clients of formats with ids, gaps and ends."""
 DATA_ONLY = tuple(client_class for client_class in CLIENTS if not client_class.reports_gaps)
