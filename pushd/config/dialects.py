@@ -72,10 +72,49 @@ class IframeSettings:
     """Iframe streaming. It has no settings."""
 
 
+_DOMAIN = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
+_PORTS = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?")
+
+
+def flash_domain(text: str) -> str:
+    """Return a domain of a policy file."""
+    if not _DOMAIN.fullmatch(text):
+        raise ValueError(f"{text!r} is not a domain (examples: games.example, *.games.example)")
+    return text
+
+
+def flash_ports(text: str) -> str:
+    """Return a port, or a range of ports, of a policy file."""
+    if not _PORTS.fullmatch(text) or not all(0 < int(port) < 65_536 for port in text.split("-")):
+        raise ValueError(f"{text!r} is not a port or a range of ports (examples: 9001, 9001-9003)")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class FlashPolicySettings:
+    """Policy files for Flash on the TCP listener, and NUL as line end."""
+
+    domains: tuple[str, ...] = setting(
+        [], string_list(flash_domain), "The domains whose movies may connect; `*` means all.", "domains"
+    )
+    ports: tuple[str, ...] = setting(
+        [], string_list(flash_ports), "The ports, or ranges of ports, to which they may connect.", "ports"
+    )
+
+
 SECTION: Final = "dialects"
 """The name of the section of the file."""
-KINDS: Final[Mapping[str, type[Any]]] = {"bayeux": BayeuxSettings, "iframe": IframeSettings}
+KINDS: Final[Mapping[str, type[Any]]] = {
+    "bayeux": BayeuxSettings,
+    "iframe": IframeSettings,
+    "flash-policy": FlashPolicySettings,
+}
 """The class of the settings of each dialect, by its name."""
+
+
+def field_of(name: str) -> str:
+    """Return the field of `DialectSettings` with the settings of a dialect."""
+    return name.replace("-", "_")
 
 
 def dialect_name(word: str) -> str:
@@ -99,6 +138,7 @@ class DialectSettings:
     )
     bayeux: BayeuxSettings = field(default_factory=BayeuxSettings)
     iframe: IframeSettings = field(default_factory=IframeSettings)
+    flash_policy: FlashPolicySettings = field(default_factory=FlashPolicySettings)
 
 
 def read_dialect(name: str, table: object) -> Any:

@@ -15,6 +15,7 @@ from pushd.http.resource import HttpContext
 from pushd.hub.hub import Hub
 from pushd.net.keepalive import Wheel
 from pushd.transports.interface import Transport
+from pushd.wire.nul_lines import NulLines
 
 
 class DialectContext(NamedTuple):
@@ -27,6 +28,8 @@ class DialectContext(NamedTuple):
     """The keepalive of streams."""
     ping: Wheel
     """The keepalive of WebSockets."""
+    nul_lines: NulLines
+    """What line connections accept besides lines that end with LF."""
 
 
 class Dialect(Protocol):

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from twisted.application.service import Service
 
-from pushd.config.dialects import BayeuxSettings, DialectSettings
+from pushd.config.dialects import BayeuxSettings, DialectSettings, FlashPolicySettings, field_of
 from pushd.dialects.bayeux.dialect import Bayeux
 from pushd.dialects.bayeux.settings import BayeuxSettings as PlainSettings
+from pushd.dialects.flash_policy.dialect import FlashPolicy
 from pushd.dialects.iframe.dialect import Iframe
 from pushd.dialects.interface import Dialect, DialectContext
 
@@ -26,9 +27,17 @@ def _make_iframe(settings: object, context: DialectContext) -> tuple[Iframe, Cal
     return Iframe(context), lambda new: None
 
 
+def _make_flash_policy(
+    settings: FlashPolicySettings, context: DialectContext
+) -> tuple[FlashPolicy, Callable[[Any], None]]:
+    policy = FlashPolicy(context, settings.domains, settings.ports)
+    return policy, lambda new: policy.reconfigure(new.domains, new.ports)
+
+
 _MAKERS: Final[Mapping[str, Callable[[Any, DialectContext], tuple[Dialect, Callable[[Any], None]]]]] = {
     "bayeux": _make_bayeux,
     "iframe": _make_iframe,
+    "flash-policy": _make_flash_policy,
 }
 """What builds each dialect from its settings, and returns it with what applies other settings on a reload."""
 
@@ -37,7 +46,9 @@ class Dialects(Service):
     """All dialects that are enabled."""
 
     def __init__(self, settings: DialectSettings, context: DialectContext) -> None:
-        self._built = {name: _MAKERS[name](getattr(settings, name), context) for name in dict.fromkeys(settings.enable)}
+        self._built = {
+            name: _MAKERS[name](getattr(settings, field_of(name)), context) for name in dict.fromkeys(settings.enable)
+        }
 
     @property
     def all(self) -> Sequence[Dialect]:
@@ -47,7 +58,7 @@ class Dialects(Service):
     def reconfigure(self, settings: DialectSettings) -> None:
         """Apply the settings of a reload."""
         for name, (_, reconfigure) in self._built.items():
-            reconfigure(getattr(settings, name))
+            reconfigure(getattr(settings, field_of(name)))
 
     def stopService(self) -> None:
         """Stop all; called when their transports are closed."""
