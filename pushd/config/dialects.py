@@ -72,6 +72,22 @@ class IframeSettings:
     """Iframe streaming. It has no settings."""
 
 
+@dataclass(frozen=True, slots=True)
+class PushletSettings:
+    """The protocol of Pushlet."""
+
+    sessions: int = setting(100_000, count(), "The most sessions at a time.", "sessions")
+    sessions_per_address: int = setting(
+        10_000, count(), "The most sessions of one address, loopback exempt.", "sessions"
+    )
+    timeout: float = setting(
+        300,
+        duration(minimum=60, maximum=86_400),
+        "How long a session lasts without a request.",
+        "seconds",
+    )
+
+
 _DOMAIN = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
 _PORTS = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?")
 
@@ -108,6 +124,7 @@ KINDS: Final[Mapping[str, type[Any]]] = {
     "bayeux": BayeuxSettings,
     "iframe": IframeSettings,
     "flash-policy": FlashPolicySettings,
+    "pushlet": PushletSettings,
 }
 """The class of the settings of each dialect, by its name."""
 
@@ -139,6 +156,7 @@ class DialectSettings:
     bayeux: BayeuxSettings = field(default_factory=BayeuxSettings)
     iframe: IframeSettings = field(default_factory=IframeSettings)
     flash_policy: FlashPolicySettings = field(default_factory=FlashPolicySettings)
+    pushlet: PushletSettings = field(default_factory=PushletSettings)
 
 
 def read_dialect(name: str, table: object) -> Any:

@@ -6,12 +6,14 @@ from typing import Any, Final
 
 from twisted.application.service import Service
 
-from pushd.config.dialects import BayeuxSettings, DialectSettings, FlashPolicySettings, field_of
+from pushd.config.dialects import BayeuxSettings, DialectSettings, FlashPolicySettings, PushletSettings, field_of
 from pushd.dialects.bayeux.dialect import Bayeux
 from pushd.dialects.bayeux.settings import BayeuxSettings as PlainSettings
 from pushd.dialects.flash_policy.dialect import FlashPolicy
 from pushd.dialects.iframe.dialect import Iframe
 from pushd.dialects.interface import Dialect, DialectContext
+from pushd.dialects.pushlet.dialect import Pushlet
+from pushd.dialects.pushlet.sessions import Limits
 
 
 def _make_bayeux(settings: BayeuxSettings, context: DialectContext) -> tuple[Bayeux, Callable[[Any], None]]:
@@ -34,10 +36,20 @@ def _make_flash_policy(
     return policy, lambda new: policy.reconfigure(new.domains, new.ports)
 
 
+def _make_pushlet(settings: PushletSettings, context: DialectContext) -> tuple[Pushlet, Callable[[Any], None]]:
+    pushlet = Pushlet(context, _pushlet_limits(settings))
+    return pushlet, lambda new: pushlet.reconfigure(_pushlet_limits(new))
+
+
+def _pushlet_limits(settings: PushletSettings) -> Limits:
+    return Limits(settings.sessions, settings.sessions_per_address, settings.timeout)
+
+
 _MAKERS: Final[Mapping[str, Callable[[Any, DialectContext], tuple[Dialect, Callable[[Any], None]]]]] = {
     "bayeux": _make_bayeux,
     "iframe": _make_iframe,
     "flash-policy": _make_flash_policy,
+    "pushlet": _make_pushlet,
 }
 """What builds each dialect from its settings, and returns it with what applies other settings on a reload."""
 

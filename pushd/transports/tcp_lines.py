@@ -327,7 +327,7 @@ class LineFactory(ServerFactory):
     """Creates a `LineConnection` for each connection."""
 
     noisy = False
-    connection_class = LineConnection
+    connection_class: type[LineConnection] = LineConnection
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ class Raw(Protocol):
 
     def connectionMade(self) -> None:
         """Send."""
+        assert self.transport is not None
         for data in self._sent:
             self.transport.write(data)
 

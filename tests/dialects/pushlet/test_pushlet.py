@@ -1,0 +1,147 @@
+"""Pushlet by raw HTTP, as its Java and JavaScript clients send it."""
+
+import json
+from urllib.parse import urlencode
+from xml.etree import ElementTree
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from tests.transports.daemon import until
+
+SETTINGS: dict[str, object] = {"dialects.enable": "pushlet"}
+
+
+async def ask(daemon, headers=None, **query):
+    answer = await daemon.request("GET", f"/pushlet.srv?{urlencode(query)}", None, headers)
+    assert answer.status == 200, answer.body
+    kind = answer.headers["content-type"]
+    if kind.startswith("application/json"):
+        return json.loads(answer.body)
+    text = answer.body.decode()
+    text = text if kind.startswith("text/xml") else f"<pushlet>{text}</pushlet>"
+    return [dict(each.attrib) for each in ElementTree.fromstring(text)]
+
+
+async def join(daemon, **query):
+    (ack,) = await ask(daemon, p_event="join", **query)
+    assert ack["p_event"] == "join-ack"
+    return ack["p_id"]
+
+
+@pytest.mark.parametrize("kind", ["xml", "xml-strict", "json"])
+async def test_a_client_joins_subscribes_and_pulls(start_daemon, kind):
+    daemon = await start_daemon(SETTINGS)
+    id = await join(daemon, p_format=kind)
+    (ack,) = await ask(daemon, p_event="subscribe", p_id=id, p_subject="/stocks")
+    assert (ack["p_event"], ack["p_subject"]) == ("subscribe-ack", "/stocks")
+    (ack,) = await ask(daemon, p_event="publish", p_id=id, p_subject="/stocks/abn", rate="23.5", name='<&"\u2028')
+    assert ack["p_event"] == "publish-ack"
+    ack, data, refresh = await ask(daemon, p_event="listen", p_id=id, p_mode="pull")
+    assert (ack["p_event"], refresh["p_event"], refresh["p_wait"]) == ("listen-ack", "refresh", "0")
+    assert (data["p_subject"], data["rate"], data["name"]) == ("/stocks/abn", "23.5", '<&"\u2028')
+    (message,) = (await daemon.request("GET", "/history/stocks/abn")).json
+    assert message["data"] == {"rate": "23.5", "name": '<&"\u2028'}
+
+
+async def test_pull_waits_and_misses_nothing_between_requests(start_daemon):
+    daemon = await start_daemon(SETTINGS)
+    id = await join(daemon, p_format="json")
+    await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a")
+    waiting = Deferred.fromCoroutine(ask(daemon, p_event="listen", p_id=id, p_mode="stream"))
+    await until(lambda: b"pushlet" in daemon_connections(daemon), "a held request")
+    await daemon.publish("a", "one")
+    ack, one, _ = await waiting
+    assert (ack["p_mode"], one["data"]) == ("pull", "one")
+    await daemon.publish("a", "two")
+    await daemon.publish("a/b/c", "three")
+    await daemon.publish("ab", "other")
+    _, *data, _ = await ask(daemon, p_event="refresh", p_id=id)
+    assert [each["data"] for each in data] == ["two", "three"]
+
+
+def daemon_connections(daemon):
+    return b"pushlet" if daemon._service._counters.connections["pushlet"] else b""
+
+
+async def test_poll_answers_at_once_and_names_its_wait(start_daemon):
+    daemon = await start_daemon(SETTINGS)
+    events = await ask(daemon, p_event="join-listen", p_format="json", p_mode="poll", p_subject="/a")
+    assert [each["p_event"] for each in events] == ["join-listen-ack", "refresh"]
+    assert int(events[1]["p_wait"]) > 0
+
+
+async def test_unsubscribe_heartbeat_and_leave(start_daemon):
+    daemon = await start_daemon(SETTINGS)
+    id = await join(daemon, p_format="json")
+    (ack,) = await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a")
+    for event, query in (("unsubscribe", {"p_sid": ack["p_sid"]}), ("hb", {}), ("leave", {})):
+        assert (await ask(daemon, p_event=event, p_id=id, **query))[0]["p_event"] == f"{event}-ack"
+    assert (await ask(daemon, p_event="hb", p_id=id, p_format="json"))[0]["p_event"] == "nack"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"p_event": "join", "p_format": "ser"},
+        {"p_event": "nope", "p_id": "x"},
+        {"p_event": "hb", "p_id": "x"},
+        {"p_event": "hb"},
+        {},
+    ],
+)
+async def test_what_is_refused_gets_a_nack(start_daemon, query):
+    (nack,) = await ask(await start_daemon(SETTINGS), **query)
+    assert nack["p_event"] == "nack"
+    assert nack["p_reason"]
+
+
+async def test_scripts_contain_no_tags_of_publishers(start_daemon):
+    daemon = await start_daemon(SETTINGS)
+    id = (await ask_js(daemon, p_event="join", p_format="js")).partition('"p_id","')[2].partition('"')[0]
+    await ask_js(daemon, p_event="subscribe", p_id=id, p_subject="/a")
+    await daemon.publish("a", "</script><!--\u2028")
+    body = await ask_js(daemon, p_event="listen", p_id=id, p_mode="pull")
+    assert body.count("</script>") == 3
+    assert not any(each in body for each in ("<!--", "\u2028"))
+
+
+async def ask_js(daemon, **query):
+    return (await daemon.request("GET", f"/pushlet.srv?{urlencode(query)}")).body.decode()
+
+
+async def test_pages_of_other_origins_cannot_publish(start_daemon):
+    daemon = await start_daemon(SETTINGS)
+    answer = await daemon.request("GET", "/pushlet.srv?p_event=join", None, {"Origin": "https://evil.example"})
+    assert answer.status == 403
+
+
+async def test_any_data_is_delivered(start_daemon):
+    daemon = await start_daemon(SETTINGS)
+    id = await join(daemon, p_format="json")
+    await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a")
+    texts = [
+        '{"x":{"y":1}}',
+        "[" * 900 + "]" * 900,
+        '{"p_subject":"/b","p_event":"abort"}',
+        '{"n":1e400}',
+        "7",
+        '{"a":1,"b":null}',
+    ]
+    for text in texts:
+        await daemon.request("POST", "/pub/a", text.encode(), {"Content-Type": "application/json"})
+    await daemon.request("POST", "/pub/a", b"\xff\x00")
+    _, *data, _ = await ask(daemon, p_event="listen", p_id=id, p_mode="poll")
+    assert {(each["p_event"], each["p_subject"]) for each in data} == {("data", "/a")}
+    assert (data[0]["data"], data[2]["data"], data[-1]["data_base64"]) == (texts[0], texts[2], "/wA=")
+
+
+async def test_sessions_are_limited_and_expire(start_daemon, tmp_path):
+    file = tmp_path / "pushd.toml"
+    file.write_text("[dialects.pushlet]\nsessions = 1\n")
+    daemon = await start_daemon(SETTINGS, file=file)
+    id = await join(daemon)
+    (nack,) = await ask(daemon, p_event="join")
+    assert "too-many-connections" in nack["p_reason"]
+    await ask(daemon, p_event="leave", p_id=id)
+    await join(daemon)
