@@ -17,6 +17,7 @@ ADDRESSES = {
     "/stream/a": READ,
     "/multipart/a": READ,
     "/mixed/a": READ,
+    "/iframe/a?callback=parent.f": READ,
     "/longpoll/a?timeout=0": READ,
     "/poll/a": READ,
     "/pull/a": READ,
@@ -54,7 +55,7 @@ BELOW = (
 )
 
 
-STREAMS = ("/sse/", "/stream/", "/multipart/", "/mixed/")
+STREAMS = ("/sse/", "/stream/", "/multipart/", "/mixed/", "/iframe/")
 
 
 def words(header: str) -> set[str]:

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from twisted.internet.defer import Deferred
 
+from tests.authorization.credentials import Credentials, bearer, only
 from tests.transports.daemon import until
 
 SETTINGS: dict[str, object] = {"dialects.enable": "pushlet"}
@@ -134,6 +135,29 @@ async def test_any_data_is_delivered(start_daemon):
     _, *data, _ = await ask(daemon, p_event="listen", p_id=id, p_mode="poll")
     assert {(each["p_event"], each["p_subject"]) for each in data} == {("data", "/a")}
     assert (data[0]["data"], data[2]["data"], data[-1]["data_base64"]) == (texts[0], texts[2], "/wA=")
+
+
+async def test_every_access_needs_the_grant_of_the_request(start_daemon, tmp_path):
+    reader, writer = "reader-Kq3vXw8ZpT5nRb1c", "writer-Kq3vXw8ZpT5nRb1c"
+    credentials = Credentials(tmp_path)
+    credentials.write({reader: only(("subscribe", "history")), writer: only(("publish",))})
+    daemon = await start_daemon(SETTINGS, file=credentials.file)
+    assert (await daemon.request("GET", "/pushlet.srv?p_event=join")).status in (200, 401)
+    ids = {token: (await ask(daemon, bearer(token), p_event="join"))[0]["p_id"] for token in (reader, writer)}
+
+    async def try_it(token, event, subject, id=None):
+        query = {"p_event": event, "p_id": id or ids[token], "p_subject": subject, "p_mode": "poll"}
+        return (await ask(daemon, bearer(token), **query))[0]["p_event"]
+
+    assert await try_it(reader, "subscribe", "/room/a") == "subscribe-ack"
+    assert await try_it(reader, "subscribe", "/other") == "nack"
+    assert await try_it(reader, "listen", "/other") == "nack"
+    assert await try_it(reader, "publish", "/room/a") == "nack"
+    assert await try_it(writer, "subscribe", "/room/a") == "nack"
+    assert await try_it(writer, "publish", "/room/a") == "publish-ack"
+    assert await try_it(writer, "hb", "/room/a", ids[reader]) == "nack", "a session is of its creator"
+    events = await ask(daemon, bearer(reader), p_event="refresh", p_id=ids[reader])
+    assert [each["p_event"] for each in events] == ["refresh-ack", "data", "refresh"]
 
 
 async def test_sessions_are_limited_and_expire(start_daemon, tmp_path):
