@@ -303,6 +303,7 @@ HTTP_ROWS = (
         for method in ("GET", "HEAD")
     ),
     Row("GET /iframe", ("subscribe",), Http("GET", f"/iframe/{CHANNEL}?callback=parent.f")),
+    Row("HEAD /iframe", ("subscribe",), Http("HEAD", f"/iframe/{CHANNEL}?callback=parent.f")),
     Row("GET /iframe with a cursor", _READ, Http("GET", f"/iframe/{CHANNEL}?callback=parent.f&since={{cursor}}")),
     Row("GET /sse with Last-Event-ID", _READ, Http("GET", f"/sse/{CHANNEL}?lastEventId={{cursor}}")),
     Row("GET /sse with since=all", _READ, Http("GET", f"/sse/{CHANNEL}?since=all")),
