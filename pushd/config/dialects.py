@@ -88,6 +88,25 @@ class PushletSettings:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Comet4jSettings:
+    """The protocol of comet4j."""
+
+    sessions: int = setting(100_000, count(), "The most sessions at a time.", "sessions")
+    sessions_per_address: int = setting(
+        10_000, count(), "The most sessions of one address, loopback exempt.", "sessions"
+    )
+    timeout: float = setting(
+        300,
+        duration(minimum=60, maximum=86_400),
+        "How long a session lasts without a request.",
+        "seconds",
+    )
+    channels: tuple[str, ...] = setting(
+        [], string_list(topic), "What clients receive that name no channels.", "channels and patterns"
+    )
+
+
 _DOMAIN = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
 _PORTS = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?")
 
@@ -125,6 +144,7 @@ KINDS: Final[Mapping[str, type[Any]]] = {
     "iframe": IframeSettings,
     "flash-policy": FlashPolicySettings,
     "pushlet": PushletSettings,
+    "comet4j": Comet4jSettings,
 }
 """The class of the settings of each dialect, by its name."""
 
@@ -157,6 +177,7 @@ class DialectSettings:
     iframe: IframeSettings = field(default_factory=IframeSettings)
     flash_policy: FlashPolicySettings = field(default_factory=FlashPolicySettings)
     pushlet: PushletSettings = field(default_factory=PushletSettings)
+    comet4j: Comet4jSettings = field(default_factory=Comet4jSettings)
 
 
 def read_dialect(name: str, table: object) -> Any:

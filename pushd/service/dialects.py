@@ -6,14 +6,22 @@ from typing import Any, Final
 
 from twisted.application.service import Service
 
-from pushd.config.dialects import BayeuxSettings, DialectSettings, FlashPolicySettings, PushletSettings, field_of
+from pushd.config.dialects import (
+    BayeuxSettings,
+    Comet4jSettings,
+    DialectSettings,
+    FlashPolicySettings,
+    PushletSettings,
+    field_of,
+)
 from pushd.dialects.bayeux.dialect import Bayeux
 from pushd.dialects.bayeux.settings import BayeuxSettings as PlainSettings
+from pushd.dialects.comet4j.dialect import Comet4j
 from pushd.dialects.flash_policy.dialect import FlashPolicy
 from pushd.dialects.iframe.dialect import Iframe
 from pushd.dialects.interface import Dialect, DialectContext
 from pushd.dialects.pushlet.dialect import Pushlet
-from pushd.dialects.pushlet.sessions import Limits
+from pushd.dialects.sessions import Limits
 
 
 def _make_bayeux(settings: BayeuxSettings, context: DialectContext) -> tuple[Bayeux, Callable[[Any], None]]:
@@ -37,12 +45,17 @@ def _make_flash_policy(
 
 
 def _make_pushlet(settings: PushletSettings, context: DialectContext) -> tuple[Pushlet, Callable[[Any], None]]:
-    pushlet = Pushlet(context, _pushlet_limits(settings))
-    return pushlet, lambda new: pushlet.reconfigure(_pushlet_limits(new))
+    pushlet = Pushlet(context, _session_limits(settings))
+    return pushlet, lambda new: pushlet.reconfigure(_session_limits(new))
 
 
-def _pushlet_limits(settings: PushletSettings) -> Limits:
+def _session_limits(settings: PushletSettings | Comet4jSettings) -> Limits:
     return Limits(settings.sessions, settings.sessions_per_address, settings.timeout)
+
+
+def _make_comet4j(settings: Comet4jSettings, context: DialectContext) -> tuple[Comet4j, Callable[[Any], None]]:
+    comet4j = Comet4j(context, _session_limits(settings), settings.channels)
+    return comet4j, lambda new: comet4j.reconfigure(_session_limits(new), new.channels)
 
 
 _MAKERS: Final[Mapping[str, Callable[[Any, DialectContext], tuple[Dialect, Callable[[Any], None]]]]] = {
@@ -50,6 +63,7 @@ _MAKERS: Final[Mapping[str, Callable[[Any, DialectContext], tuple[Dialect, Calla
     "iframe": _make_iframe,
     "flash-policy": _make_flash_policy,
     "pushlet": _make_pushlet,
+    "comet4j": _make_comet4j,
 }
 """What builds each dialect from its settings, and returns it with what applies other settings on a reload."""
 

@@ -6,7 +6,8 @@ from twisted.web.resource import Resource
 
 from pushd.dialects.interface import DialectContext
 from pushd.dialects.pushlet.resource import PushletResource
-from pushd.dialects.pushlet.sessions import Limits, Sessions
+from pushd.dialects.pushlet.sessions import Session
+from pushd.dialects.sessions import Limits, Sessions
 from pushd.transports.held_requests import HeldRequests
 from pushd.transports.interface import Transport
 
@@ -16,7 +17,7 @@ class Pushlet:
 
     def __init__(self, context: DialectContext, limits: Limits) -> None:
         held = HeldRequests(context.http, context.hub, context.clock)
-        self.sessions = Sessions(context.clock, limits)
+        self.sessions: Sessions[Session] = Sessions(context.clock, limits)
         resource = PushletResource(context.http, context.hub, held, self.sessions)
         self.routes: Mapping[bytes, Resource] = {b"pushlet.srv": resource}
         self.transports: Sequence[Transport] = (held,)

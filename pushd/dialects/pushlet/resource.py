@@ -10,7 +10,8 @@ from pushd.core.message import draft
 from pushd.core.names import check_publishable, parse_topics
 from pushd.core.poll import PollResult
 from pushd.dialects.pushlet.events import WIRES, EventWire
-from pushd.dialects.pushlet.sessions import Session, Sessions, topics_of
+from pushd.dialects.pushlet.sessions import Session, topics_of
+from pushd.dialects.sessions import Sessions
 from pushd.http.query import parameter, require_no_subpath
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -30,7 +31,7 @@ class PushletResource(HttpResource):
     parameters = None
     transport_name = "pushlet"
 
-    def __init__(self, context: HttpContext, hub: Hub, held: HeldRequests, sessions: Sessions) -> None:
+    def __init__(self, context: HttpContext, hub: Hub, held: HeldRequests, sessions: Sessions[Session]) -> None:
         super().__init__(context)
         self._hub = hub
         self._held = held
@@ -85,7 +86,7 @@ class PushletResource(HttpResource):
         wire = WIRES.get(parameter(request, b"p_format") or "xml")
         if wire is None:
             raise BadParameter("p_format must be js, xml, xml-strict or json")
-        return self._sessions.create(self.context.peer_of(request, "pushlet"), wire)
+        return self._sessions.add(Session(self.context.peer_of(request, "pushlet"), wire))
 
     async def _add_subject(self, request: Request, session: Session) -> None:
         """Record the mode and the subjects of a request that starts to listen."""
