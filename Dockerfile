@@ -3,7 +3,8 @@
 FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev python3-dev python3-venv
 COPY . /src
-RUN python3 -m venv /opt/pushd && /opt/pushd/bin/pip install --no-cache-dir /src && /opt/pushd/bin/twistd --help >/dev/null
+RUN python3 -m venv /opt/pushd && /opt/pushd/bin/pip install --no-cache-dir --require-hashes -r /src/constraints.txt
+RUN /opt/pushd/bin/pip install --no-cache-dir --no-deps /src && /opt/pushd/bin/twistd --help >/dev/null
 
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates python3 && rm -rf /var/lib/apt/lists/*

@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 QUICK := tests/core tests/wire tests/net $(wildcard tests/test_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run man quick test test-slow coverage test-no-extension fuzz soak model storm worst bench format lint types layers check dist clean
+.PHONY: help run man quick test test-slow coverage test-no-extension fuzz soak model storm worst bench format lint types layers check dist constraints clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -81,6 +81,9 @@ check: lint types layers test ## Run all checks and `make test`, which must pass
 
 dist: .venv/.dist ## Build the source archive and the wheels into dist/, and check them.
 	@.ci/dist
+
+constraints: .venv/.dist ## Pin the dependencies with their hashes in constraints.txt; ARGS=--upgrade takes the newest versions.
+	@.ci/constraints $(ARGS)
 
 clean: ## Remove all generated files.
 	@rm -rf .venv .coverage* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

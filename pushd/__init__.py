@@ -1,3 +1,3 @@
 """pushd: a server-push daemon on Twisted."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

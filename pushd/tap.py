@@ -106,6 +106,7 @@ class Options(UsageOptions):
         ]
         self.settings = self.load(self.folder if is_elsewhere else Path(), checks=checks, refused=self._refused)
         if is_check:
+            _escape_output()
             print(f"pushd: configuration is valid ({self['config'] or 'no file'})")
             for sentence in preflight.report(self.settings):
                 print(f"pushd: {sentence}")
@@ -277,8 +278,7 @@ def _log_output(twistd: Mapping[str, Any]) -> IO[Any] | None:
         return None
     name = twistd["logfile"]
     if twistd["nodaemon"] and name in (None, "", "-"):
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # the locale may have no UTF-8
+        _escape_output()
         return sys.stdout
     if name == "-":
         raise SystemExit("pushd: a daemon cannot log to the terminal")
@@ -288,6 +288,12 @@ def _log_output(twistd: Mapping[str, Any]) -> IO[Any] | None:
         raise SystemExit(f"pushd: cannot log to {name or 'twistd.log'}: {error.strerror}") from error
     output: IO[Any] = file
     return output
+
+
+def _escape_output() -> None:
+    """Escape what standard output cannot encode: the locale may have no UTF-8, and names of files may not be UTF-8."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _rotate_on_signal(out: IO[Any] | None, reopen_audit: Callable[[], bool], reactor: Any) -> None:

@@ -11,6 +11,8 @@ import pytest
 _PATH: Final = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/bin:/usr/local/sbin"
 _NODE_PACKAGES: Final = Path(sys.prefix) / "node" / "node_modules"
 
+_CLIENT: Final = Path(__file__).parent.parent / "clients" / "js"
+
 
 def find_program(name: str, package: str) -> str:
     """Return the path of a program. Without it, skip the test, or fail it in continuous integration.
@@ -24,6 +26,16 @@ def find_node_package(name: str) -> Path:
     """Return the directory of a JavaScript package. Without it, skip the test, or fail it in continuous integration."""
     directory = _NODE_PACKAGES / name
     return directory if directory.is_dir() else _is_missing(f"the package {name} is not installed: run .ci/node")
+
+
+def find_client_node() -> tuple[str, Path]:
+    """Return the path of Node.js, and the directory of the browser client with its packages. Without them, skip the
+    test, or fail it in continuous integration.
+    """
+    node = find_program("node", "nodejs")
+    if not (_CLIENT / "node_modules").is_dir():
+        _is_missing("the packages of clients/js are not installed: run .ci/node")
+    return node, _CLIENT
 
 
 def _is_missing(reason: str) -> NoReturn:

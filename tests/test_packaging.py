@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from pushd import __version__
+
 ROOT = Path(__file__).parent.parent
 GENERATED = {"__pycache__", "node_modules", "dropin.cache", "private", "pushd_client.egg-info"}
 
@@ -119,6 +121,50 @@ def test_metadata_names_license_and_author(wheel: Path) -> None:
     assert fields["Author"] == "pushd contributors"
     assert fields["Requires-Python"] == ">=3.11"
     assert "Framework :: Twisted" in fields.get_all("Classifier", [])
+
+
+def described(source: Path, folder: Path, urls: str = "") -> str:
+    """Return the description in the metadata of the unpacked source archive, with these lines in `[project.urls]`."""
+    shutil.copytree(source, folder / "copy", symlinks=True)
+    project = folder / "copy/pyproject.toml"
+    project.write_text(f"{project.read_text(encoding='utf-8')}\n[project.urls]\n{urls}", encoding="utf-8")
+    run("setup.py", "-q", "egg_info", "--egg-base", str(folder), folder=folder / "copy")
+    return str(Parser().parsestr((folder / "pushd.egg-info/PKG-INFO").read_text(encoding="utf-8")).get_payload())
+
+
+LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)]+)\)")
+
+
+def test_links_of_the_description_are_those_of_the_readme(wheel: Path) -> None:
+    assert metadata(wheel)["Description-Content-Type"] == "text/markdown"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert str(metadata(wheel).get_payload()).strip() == readme.strip()
+
+
+def test_links_of_the_description_are_absolute_where_the_project_has_an_address(source: Path, tmp_path: Path) -> None:
+    urls = 'Files = "https://code.example.org/pushd/blob/main"\nImages = "https://code.example.org/pushd/raw/main/"\n'
+    links = LINK.findall(described(source, tmp_path, urls))
+    assert len(links) > 20
+    assert ("!", "https://code.example.org/pushd/raw/main/docs/images/first-minute.png") in links
+    assert ("", "https://code.example.org/pushd/blob/main/docs/proxies.md") in links
+    assert [link for _, link in links if not link.startswith(("http://", "https://"))] == []
+
+
+def test_metadata_has_the_version_of_the_changelog(wheel: Path) -> None:
+    newest = re.search(r"^## \[(\d[^]]*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest and metadata(wheel)["Version"] == newest[1] == __version__
+
+
+@pytest.mark.parametrize(
+    "command", [["twisted.scripts.twistd", "pushd"], ["pushd.ctl.main"]], ids=["twistd", "pushctl"]
+)
+def test_programs_have_the_version(command: list[str]) -> None:
+    module, *words = command
+    code = f"from {module} import {'run' if words else 'main'} as run; run()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "--version"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == [words[0] if words else "pushctl", __version__], done.stderr
 
 
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")

@@ -134,6 +134,7 @@ def test_locked_history(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", ["in use", "in use by a Unix socket", "of another machine"])
 def test_address_that_cannot_be_bound(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("twisted.internet.reactor", REACTOR)
+    monkeypatch.setattr("pushd.tap.use_monotonic_clock", lambda reactor: None)  # other tests use its clock
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket(socket.AF_UNIX) as unix:
         unix.bind("taken.sock")
         unix.listen()

@@ -301,8 +301,8 @@ def _has(words: str, term: str) -> bool:
 
 PLACES = list(_places())
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md"))]
-MODULES = _modules("pushd", "tests", "bench")
-PACKAGE = _modules("pushd")
+MODULES = _modules("pushd", "clients/python", "tests", "bench")
+PACKAGE = _modules("pushd", "clients/python")
 WORDS = " ".join(_words(path.read_text(encoding="utf-8")) for path in PACKAGE)
 
 
@@ -320,7 +320,9 @@ def test_documents_do_not_quote_retired_names(path):
 
 
 @pytest.mark.parametrize(
-    "path", _modules(*(f"pushd/{name}" for name in WRITTEN)), ids=lambda path: str(path.relative_to(ROOT))
+    "path",
+    _modules(*(f"pushd/{name}" for name in WRITTEN), "clients/python"),
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_prose_is_plain_english(path):
     found = [(line, match[0]) for text, line in _prose(path) for match in DIALECT.finditer(text)]

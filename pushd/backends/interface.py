@@ -22,6 +22,7 @@ from typing import Final, NamedTuple, Protocol
 
 from pushd.backends.hook_outbox import HookOutbox
 from pushd.backends.presence import PresenceBackend
+from pushd.backends.records import Records
 from pushd.core.channel_rules import ChannelRules
 from pushd.core.cursor import MessageId, Since
 from pushd.core.errors import Refusal
@@ -346,6 +347,10 @@ class Backend(Protocol):
 
         :raises Refusal: when the node cannot be asked, or does not answer: the reply may have been received or not.
         """
+
+    @property
+    def records(self) -> Records | None:
+        """The records of dialects that all nodes share; None if there are no other nodes."""
 
     @property
     def has_nodes(self) -> bool:

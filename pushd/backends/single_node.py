@@ -14,6 +14,7 @@ class SingleNode:
     """
 
     node = ""
+    records = None
     has_nodes = False
     revocations_age = 0.0
 

@@ -8,7 +8,7 @@ PUSHD_SERVICE_HOST, PUSHD_PORT and more.
 import re
 from collections.abc import Iterator, Mapping
 
-from pushd.config.mistakes import suggestion
+from pushd.config.mistakes import shown, suggestion
 from pushd.config.table import SETTINGS, Setting
 
 _PREFIX = "PUSHD_"
@@ -35,7 +35,7 @@ def variables(environ: Mapping[str, str]) -> Iterator[tuple[str, Setting | None]
 def unknown_variable(name: str) -> str:
     """Return the sentence about a variable that is no setting."""
     hint = suggestion(name, (*_BY_VARIABLE, *_HINTS), lambda word: _HINTS.get(word, word))
-    return f"environment: unknown variable {name}{hint}"
+    return f"environment: unknown variable {name if name.isprintable() else shown(name)}{hint}"
 
 
 def service_links(environ: Mapping[str, str]) -> list[str]:

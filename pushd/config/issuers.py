@@ -71,9 +71,9 @@ def claims_map(value: object) -> tuple[tuple[str, str], ...]:
         try:
             nonblank_string(claim)
         except ValueError as error:
-            reasons[key] = f"{key}: {error}"
+            reasons[key] = f"{key_of((key,))}: {error}"
         if key not in GRANT_KEYS:
-            reasons[key] = f"unknown key {key} (one of {', '.join(GRANT_KEYS)}){suggestion(key, GRANT_KEYS)}"
+            reasons[key] = f"unknown key {key_of((key,))} (one of {', '.join(GRANT_KEYS)}){suggestion(key, GRANT_KEYS)}"
     if reasons:
         raise InvalidEntries(reasons)
     return tuple(value.items())

@@ -107,7 +107,7 @@ class _Loading:
                     self._tables[section] = _TABLES[section][0](rows)
             elif section not in SECTIONS:
                 hint = suggestion(section, _KNOWN_SECTIONS, show=_KNOWN_SECTIONS.__getitem__)
-                self._in_file.add((section,), f"unknown section [{section}]{hint}", names_key=True)
+                self._in_file.add((section,), f"unknown section [{key_of((section,))}]{hint}", names_key=True)
             elif isinstance(rows, dict):
                 self._read_section(section, rows)
             else:

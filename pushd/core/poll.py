@@ -56,7 +56,7 @@ class Poll(Subscriber):
     def deliver(self, batch: Batch) -> int:
         """Take a live batch and finish, if it has messages of the topics."""
         if not self.is_closed and (selected := self.select(batch)):
-            self._deliveries = selected
+            self._deliveries = [*self._deliveries, *selected]
             self._take_pending()
             self.finish()
         return 0

@@ -18,7 +18,7 @@ def completion(args: Namespace) -> int:
         raise CtlError("shtab is not installed, which makes completion scripts: pip install shtab") from error
     parser = build_parser()
     for action in actions_of(parser):
-        if action.metavar in ("FILE", "PEM"):
+        if action.metavar in ("FILE", "PEM") or action.dest == "file":
             action.complete = shtab.FILE  # type: ignore[attr-defined]
     print(shtab.complete(parser, args.shell))
     return 0

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 from pushd.client.messages import Gap, Item, Message
+from pushd.ctl.colors import Color, paint
 from pushd.ctl.terminal import escape_controls
 
 
@@ -46,8 +47,8 @@ def _message_to_json(message: Message) -> dict[str, Any]:
 
 def write_data(out: BinaryIO, message: Message, with_channel: bool) -> None:
     """Write the data and a newline; with `with_channel`, the channel name and a tab come first."""
-    name = f"{message.channel}\t".encode() if with_channel else b""
-    _write_line(out, name + message_data(message))
+    name = paint(message.channel, Color.CYAN, out).encode() + b"\t" if with_channel else b""
+    _write_line(out, message_data(message), name)
 
 
 def write_json(out: BinaryIO, item: Item) -> None:
@@ -62,9 +63,12 @@ def write_summary(out: BinaryIO, message: Message, counts: str) -> None:
     _write_line(out, f"{when} {message.channel} {' '.join(fields)} {len(message_data(message))} B {counts}".encode())
 
 
-def _write_line(out: BinaryIO, line: bytes) -> None:
-    """Write a line, with what could control a terminal escaped if it is written to one."""
+def _write_line(out: BinaryIO, line: bytes, head: bytes = b"") -> None:
+    """Write a line, with what could control a terminal escaped if it is written to one.
+
+    :param head: precedes the line, and is never escaped.
+    """
     if out.isatty():
         line = escape_controls(line.decode("utf-8", "backslashreplace")).encode()
-    out.write(line + b"\n")
+    out.write(head + line + b"\n")
     out.flush()

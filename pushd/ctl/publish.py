@@ -15,6 +15,7 @@ from pushd.ctl.errors import CtlError
 
 _RETRY_SECONDS = 60.0
 """For how long lines are repeated, unless ``--retry`` says otherwise."""
+_MAYBE = "it may have been published"
 
 
 def publish(args: Namespace) -> int:
@@ -30,7 +31,7 @@ def publish(args: Namespace) -> int:
         except ConnectionFailed as error:
             if not error.is_sent:
                 raise
-            what = f"line {number} may have been published, later lines were not" if args.lines else "it may be done"
+            what = f"line {number} may have been published, later lines were not" if args.lines else _MAYBE
             raise ConnectionFailed(f"{error}; {what}") from error
         for outcome in outcomes:
             if isinstance(outcome, Refused):

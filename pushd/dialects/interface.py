@@ -5,12 +5,13 @@ keeps. `pushd/service/dialects.py` builds those that are enabled, adds their rou
 transports on shutdown, and passes on each reload.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
 
+from pushd.core.peer import Peer
 from pushd.http.resource import HttpContext
 from pushd.hub.hub import Hub
 from pushd.net.keepalive import Wheel
@@ -28,6 +29,10 @@ class DialectContext(NamedTuple):
     """The keepalive of streams."""
     ping: Wheel
     """The keepalive of WebSockets."""
+    data_dir: str
+    """The directory of the history on disk, if that survives a restart; else empty."""
+    renew: Callable[[Peer], None]
+    """Sets the grant of a peer whose credential was verified earlier; raises a refusal when it is not accepted now."""
     nul_lines: NulLines
     """What line connections accept besides lines that end with LF."""
 

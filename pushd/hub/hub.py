@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from pushd.audit.log import AuditLog
 from pushd.backends.interface import Backend
+from pushd.backends.records import Records
 from pushd.core.budget import Budget
 from pushd.core.channel_rules import NO_RULES, ChannelRules
 from pushd.core.connection_ids import ConnectionIds
@@ -155,6 +156,16 @@ class Hub:
         await self._backend.start(events)
         self._availability.on_started()
         self.hooks.start()
+
+    @property
+    def node(self) -> str:
+        """The id of this node; empty if there are no others."""
+        return self._backend.node
+
+    @property
+    def records(self) -> Records | None:
+        """The records of dialects that all nodes share; None if there are no other nodes."""
+        return self._backend.records
 
     def begin_shutdown(self) -> None:
         """Report the daemon as not ready from now on, send all accepted messages to ready subscribers, and refuse all

@@ -53,6 +53,10 @@ class CoarseTimers:
         if self._call is None or due < self._next_step:
             self._call_at(due)
 
+    def remaining(self, waiting: Expiring) -> float:
+        """Return the seconds until a running timeout expires."""
+        return waiting.due / _STEPS_PER_SECOND - self._clock.seconds()
+
     def cancel(self, waiting: Expiring) -> None:
         """Cancel a timeout. Without a running timeout this has no effect; `due` must be set to any number."""
         if self._by_step.get(waiting.due, {}).pop(waiting, waiting) is None:

@@ -269,8 +269,17 @@ class Daemon(MultiService):
         )
 
     def _dialect_context(self) -> DialectContext:
-        keepalive = self._keepalive
-        return DialectContext(self._context, self.hub, self._reactor, keepalive.stream, keepalive.ping, self._nul_lines)
+        keepalive, renew = self._keepalive, self._authentication.renew
+        return DialectContext(
+            self._context,
+            self.hub,
+            self._reactor,
+            keepalive.stream,
+            keepalive.ping,
+            self._config.backend.data_dir,
+            renew,
+            self._nul_lines,
+        )
 
     def _make_root(self) -> Root:
         spread = self._config.stop.spread

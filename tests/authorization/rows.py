@@ -285,7 +285,8 @@ _STREAMS = ("sse", "stream", "multipart", "mixed")
 _ACCEPTS = ("text/event-stream", "application/x-ndjson", "multipart/mixed")
 _READ = ("subscribe", "history")
 _LINE = json.dumps({"channel": CHANNEL, "data": "x"})
-_OPEN_PATHS = ("/", "/client.js", "/client-tabs.js", "/favicon.ico", "/demo/", "/health/live", "/health/ready")
+_SCRIPTS = ("/client.js", "/client-tabs.js", "/client-element.js")
+_OPEN_PATHS = ("/", "/favicon.ico", "/demo/", "/health/live", "/health/ready", *_SCRIPTS)
 
 HTTP_ROWS = (
     *(

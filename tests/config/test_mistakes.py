@@ -152,6 +152,14 @@ def test_mistake_of_a_check_is_where_the_value_comes_from(tmp_path: Path) -> Non
     assert mistakes(file, environ, {}, checks=[check_backend])[0].startswith("environment PUSHD_BACKEND_KIND: redis")
 
 
+def test_names_in_errors_are_escaped(tmp_path: Path) -> None:
+    file = tmp_path / "pushd.toml"
+    file.write_text('"a\\nb" = 1\n[log]\n"c\\nd" = 1\n[source."e\\nf"]\n', encoding="utf-8")
+    found = mistakes(file, {"PUSHD_g\nh": "1"}, {"log.level": ["i\nj\udcff"]})
+    assert len(found) == 6
+    assert not any("\n" in sentence for sentence in found)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

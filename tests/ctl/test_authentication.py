@@ -68,6 +68,12 @@ COMMANDS = [
     ["channels"],
     ["info", "refused"],
     ["connections"],
+    ["top", "--once", "--interval", "100ms"],
+    ["who", "refused"],
+    ["request", "refused", "x"],
+    ["respond", "refused", "--", "cat"],
+    ["revoke", "--jti", "x"],
+    ["hooks"],
     ["kick", "x"],
     ["token", "explain", "--publish", "a"],
     *(["bench", "--transport", each, "--seconds", "1", "--subscribers", "2"] for each in BENCH_TRANSPORTS),
@@ -88,6 +94,8 @@ def test_every_command_sends_the_token(guarded: GuardedDaemon) -> None:
     pushctl.lines("pub", "commands/a", "--lines", stdin="one\ntwo\n")
     assert "commands/a" in pushctl.lines("channels")
     assert pushctl.run("info", "commands/a")[0] == 0
+    assert any("commands/a" in line for line in pushctl.lines("top", "commands/", "--once", "--interval", "100ms"))
+    assert pushctl.run("hooks")[0] == 0
     process = pushctl.start("tap", "commands/*")
     assert eventually(lambda: any("commands/*" in line for line in pushctl.lines("connections")), SECONDS)
     (connection,) = [line.split()[0] for line in pushctl.lines("connections") if "commands/*" in line]

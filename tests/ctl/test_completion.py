@@ -41,6 +41,7 @@ def test_bash_completes(script: Path, tmp_path: Path) -> None:
     assert complete("sub", "demo", "--transport", "l") == {"longpoll"}
     assert complete("token", "iss") == {"issue"}
     assert "web.token" in complete("pub", "demo", "--token-file", "we")
+    assert "web.token" in complete("pub", "demo", "--file", "we")
     assert complete("completion", "z") == {"zsh"}
 
 

@@ -34,10 +34,12 @@ def pseudo_terminal() -> Iterator[tuple[BinaryIO, int]]:
     os.close(master)
 
 
-def test_data_on_a_terminal_is_escaped() -> None:
+def test_data_on_a_terminal_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     out = Terminal()
     write_data(out, MESSAGE, True)
-    assert out.getvalue().decode() == f"a\t{ESCAPED}\n"
+    assert out.getvalue().decode() == f"\x1b[36ma\x1b[0m\t{ESCAPED}\n"
 
 
 def test_bytes_on_a_terminal_that_are_not_utf_8_are_escaped() -> None:

@@ -44,6 +44,7 @@ ADDRESSES = {
     "/favicon.ico": READ,
     "/client.js": READ,
     "/client-tabs.js": READ,
+    "/client-element.js": READ,
     "/version": READ,
 }
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "REPORT")

@@ -97,7 +97,7 @@ def copy_context(target: Path) -> None:
     for name in listed.stdout.splitlines():
         if name.split("/")[0] not in ignored:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
+            shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
 
 
 @pytest.fixture(scope="module")

@@ -119,16 +119,14 @@ def test_check_verifies_the_file(tmp_path: Path, durable: Callable[..., DurableD
     data = tmp_path / "data"
     done = twistd(tmp_path / "other", "--data-dir", str(data), "--check")
     assert done.returncode == 0
-    assert done.stdout.startswith(
-        "pushd: configuration is valid (no file)\n"
-        f"pushd: the history is intact ({data / 'history.sqlite'}: 1 messages in 1 channels, "
-    )
+    assert done.stdout.startswith("pushd: configuration is valid (no file)\n")
+    assert f"pushd: the history is intact ({data / 'history.sqlite'}: 1 messages in 1 channels, " in done.stdout
     daemon.stop()
     file = data / "history.sqlite"
     file.write_bytes(file.read_bytes().replace(b"to be found", b"to be fOund"))
     done = twistd(tmp_path / "other", "--data-dir", str(data), "--check")
     assert done.returncode == 1
-    assert done.stderr == f"pushd: {file} is damaged: message 1 fails its checksum\n"
+    assert done.stderr == f"pushd: option --data-dir: {file} is damaged: message 1 fails its checksum\n"
 
 
 @pytest.mark.parametrize("messages", [50_000, pytest.param(1_000_000, marks=pytest.mark.slow)])

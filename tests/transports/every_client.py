@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.transports.bayeux_client import BayeuxPoll
 from tests.transports.client import Client
 from tests.transports.line_client import JsonLines, RawLines, TextLines
 from tests.transports.long_poll_client import LongPoll
@@ -15,7 +16,6 @@ CLIENTS: tuple[type[Client], ...] = (
     LineStream,
     RawStream,
     Mixed,
-    IframeScripts,
     JsonWebSocket,
     CommandWebSocket,
     DataWebSocket,
@@ -25,8 +25,10 @@ CLIENTS: tuple[type[Client], ...] = (
 )
 ALL_CLIENTS = (*CLIENTS, LongPoll)
 """The clients that stay connected, and one that polls."""
-STREAMS = tuple(each for each in CLIENTS if issubclass(each, StreamClient) and each is not IframeScripts)
-"""The clients of HTTP streams whose address needs no parameter."""
+RESUMING = (*ALL_CLIENTS, IframeScripts, BayeuxPoll)
+"""These, pages of iframe streaming, and a session of Bayeux."""
+STREAMS = tuple(client_class for client_class in CLIENTS if issubclass(client_class, StreamClient))
+"""The clients of HTTP streams."""
 REPORTING = tuple(client_class for client_class in CLIENTS if client_class.reports_gaps)
 """The clients of formats with ids, gaps and ends."""
 DATA_ONLY = tuple(client_class for client_class in CLIENTS if not client_class.reports_gaps)

@@ -9,13 +9,16 @@ file after BGREWRITEAOF).
 
 import gzip
 import json
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pushd.backends.sqlite.schema import VERSION
 from tests.backends.redis_server import RedisServer
 from tests.daemon_fixtures import Start
 from tests.daemon_fixtures import start_daemon as start_daemon
@@ -50,6 +53,12 @@ def history(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[di
         redis.kill()
 
 
+def file_version(file: Path) -> int:
+    """Return the version of the tables in a file."""
+    with closing(sqlite3.connect(file)) as db:
+        return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
 async def texts(daemon: RunningDaemon, path: str) -> list[str]:
     """Return the data of a query of the history, which must have no gap."""
     answer = await daemon.request("GET", path)
@@ -59,8 +68,11 @@ async def texts(daemon: RunningDaemon, path: str) -> list[str]:
 
 async def test_old_history_is_read_and_continued(start_daemon: Start, history: tuple[dict[str, str], Any]) -> None:
     settings, expected = history
+    file = Path(settings["backend.data_dir"], "history.sqlite") if "backend.data_dir" in settings else None
+    assert file is None or file_version(file) < VERSION
     daemon = await start_daemon(settings)
     await until_ready(daemon)
+    assert file is None or file_version(file) == VERSION
     answer = await daemon.request("GET", "/history/**?since=all")
     old = expected["history"]
     assert [each | before for each, before in zip(json.loads(answer.body), old, strict=True)] == json.loads(answer.body)

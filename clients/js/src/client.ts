@@ -1,9 +1,9 @@
 /** A client of pushd for browsers and Node.js. */
 
-import { Engine, type EngineOptions, type Sink, type State, type TransportName } from "./engine.js";
+import { Engine, mostSeconds, type EngineOptions, type Sink, type State, type TransportName } from "./engine.js";
 import { Http, type HttpOptions, type TokenSource } from "./http.js";
 import { Presence, type Member } from "./presence.js";
-import { PushdError, isTemporary, random, type Gap, type Message, type Wire } from "./wire.js";
+import { PushdError, isTemporary, stored, unique, type Gap, type Message } from "./wire.js";
 
 export { Presence, PushdError };
 export type { Gap, Member, Message, State, TokenSource, TransportName };
@@ -38,21 +38,17 @@ export interface PublishOptions {
   key?: string;
 }
 
-/** Events with the fields of their object, such as `topic` and `reason` of `gap`. */
-export type PushdEvent = Event & Record<string, any>;
-
 /** Target of events, with a shorter form to listen to them. */
 class Target extends EventTarget {
-  /** Call a function with the events of a type; return a function that ends this. */
-  on(type: string, listener: (event: PushdEvent) => void): () => void {
-    this.addEventListener(type, listener as EventListener);
-    return () => this.removeEventListener(type, listener as EventListener);
+  /** Call a function with the `detail` of the events of a type; return a function that ends this. */
+  on(type: string, listener: (detail: Record<string, any>) => void): () => void {
+    const call = (event: Event) => listener((event as CustomEvent).detail);
+    this.addEventListener(type, call);
+    return () => this.removeEventListener(type, call);
   }
 
   _emit(type: string, detail: object): void {
-    const event = new Event(type);
-    for (const [name, value] of Object.entries(detail)) Object.defineProperty(event, name, { value });
-    this.dispatchEvent(event);
+    this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
 
@@ -71,7 +67,8 @@ export class Subscription<T = any> extends Target implements Sink, AsyncIterable
   _gaps?: Set<string>;
   private _consumed?: string;
   private _waiting: Message[] = [];
-  private _readers: [(result: IteratorResult<Message<T>>) => void, (error: unknown) => void][] = [];
+  private _readers: (() => void)[] = [];
+  private _begun = false;
   private _isPaused = false;
   private _error?: PushdError;
   private _isClosed = false;
@@ -100,35 +97,34 @@ export class Subscription<T = any> extends Target implements Sink, AsyncIterable
     if (this._isClosed) return;
     this._isClosed = true;
     this._client._drop(this);
-    for (const [resolve, reject] of this._readers)
-      if (this._error) reject(this._error);
-      else resolve({ done: true, value: undefined });
-    this._readers = [];
+    this._wake();
   }
 
   [Symbol.asyncIterator](): this {
     return this;
   }
 
-  next(): Promise<IteratorResult<Message<T>>> {
-    const message = this._waiting.shift();
-    if (message) {
-      this._consume(message);
-      if (this._isPaused && !this._waiting.length) {
-        this._isPaused = false;
-        this._client._carrier?._rejoin(this);
+  async next(): Promise<IteratorResult<Message<T>>> {
+    for (;;) {
+      const message = this._waiting.shift();
+      if (message) {
+        this._consume(message);
+        if (this._isPaused && !this._waiting.length) {
+          this._isPaused = false;
+          this._client._carrier?._rejoin(this);
+        }
+        return { done: false, value: message };
       }
-      return Promise.resolve({ done: false, value: message });
+      if (this._error) throw this._error;
+      if (this._isClosed) return { done: true, value: undefined };
+      await new Promise<void>((resolve) => this._readers.push(resolve));
     }
-    if (this._error) return Promise.reject(this._error);
-    if (this._isClosed) return Promise.resolve({ done: true, value: undefined });
-    return new Promise((resolve, reject) => this._readers.push([resolve, reject]));
   }
 
-  return(): Promise<IteratorResult<Message<T>>> {
+  async return(): Promise<IteratorResult<Message<T>>> {
     this._waiting = [];
     this.close();
-    return Promise.resolve({ done: true, value: undefined });
+    return { done: true, value: undefined };
   }
 
   _message(message: Message<T>): void {
@@ -139,40 +135,45 @@ export class Subscription<T = any> extends Target implements Sink, AsyncIterable
       } catch (error) {
         reportError(error);
       }
-    } else if (this._readers.length) {
-      this._consume(message);
-      this._readers.shift()![0]({ done: false, value: message });
     } else {
       this._waiting.push(message);
       if (this._waiting.length >= MOST_WAITING) {
         this._isPaused = true;
         this._joined = false;
       }
+      this._wake();
     }
   }
 
   _gap(gap: Gap): void {
-    this._emit("gap", gap);
-    this._client._emit("gap", { ...gap, subscription: this });
+    this._report("gap", gap);
   }
 
   /** A channel has ended. A subscription without patterns closes when all its channels have. */
   _end(channel: string): void {
-    this._emit("end", { channel });
-    this._client._emit("end", { channel, subscription: this });
+    this._report("end", { channel });
     if (this._open.delete(channel) && !this._open.size) this.close();
   }
 
   _moved(): void {
+    this._begun ||= (this._emit("begin", { cursor: this._cursor }), true);
     if (!this._waiting.length) this._consumed = this._cursor;
     this._client._save();
   }
 
   _fail(error: PushdError): void {
     this._error = error;
-    this._emit("error", { error });
-    this._client._emit("error", { error, subscription: this });
+    this._report("error", { error });
     this.close();
+  }
+
+  private _report(type: string, detail: object): void {
+    this._emit(type, detail);
+    this._client._emit(type, { ...detail, subscription: this });
+  }
+
+  private _wake(): void {
+    for (const resolve of this._readers.splice(0)) resolve();
   }
 
   private _consume({ id }: Message): void {
@@ -189,15 +190,14 @@ export class Client extends Target {
   private readonly _ready: Promise<void>;
   private _queue: Promise<unknown> = Promise.resolve();
   private _saves?: ReturnType<typeof setTimeout>;
-  private _isClosed = false;
-  private readonly _unlisten: (() => void)[] = [];
+  private readonly _closed = new AbortController();
 
   constructor(
     url: string,
     private readonly _options: Options,
   ) {
     super();
-    const base = new URL(url, typeof location == "undefined" ? undefined : location.href);
+    const base = new URL(url, globalThis.location?.href);
     this._http = new Http(base.origin + base.pathname.replace(/\/$/, ""), _options);
     this._ready = this._open();
     this._listen();
@@ -237,10 +237,9 @@ export class Client extends Target {
    * @throws PushdError if the daemon refuses it.
    */
   publish(channel: string, data: unknown, options: PublishOptions = {}): Promise<{ id: string | null; subscribers: number }> {
-    const { event, type, ttl, keep, echo, end, key = random() } = options;
+    const { event, type, ttl, keep, echo, end, key = unique() } = options;
     const except = echo === false && this._carrier?._connection;
-    const query = { event, ttl, keep: keep === false && 0, end: end && 1, except };
-    const url = this._http._url("pub", [channel], { ...query, keep: keep === false ? "0" : null });
+    const url = this._http._url("pub", [channel], { event, ttl, keep: keep === false && "0", end: end && 1, except });
     const init = body(data, type);
     if (keep === false || channel[0] == "$") return this._http._send(url, init).then((answer) => answer.json());
     Object.assign(init.headers, { "idempotency-key": key });
@@ -273,11 +272,10 @@ export class Client extends Target {
 
   /** Close the connection and all subscriptions. */
   close(): void {
-    this._isClosed = true;
     this._write();
     for (const subscription of [...this._subscriptions]) subscription.close();
     this._carrier?._close();
-    for (const unlisten of this._unlisten) unlisten();
+    this._closed.abort();
   }
 
   _drop(subscription: Subscription): void {
@@ -303,12 +301,13 @@ export class Client extends Target {
   }
 
   private async _open(): Promise<void> {
-    const engine = () => new Engine(this._http, this._options, (type, detail) => this._emit(type, detail));
-    if (this._options.tabs && isSecureContext && navigator.locks) {
+    const engine = new Engine(this._http, this._options, (type, detail) => this._emit(type, detail));
+    // Only secure contexts have locks.
+    if (this._options.tabs && globalThis.navigator?.locks) {
       const { share } = await import("./client-tabs.js");
-      this._carrier = await share(this._http, engine, (type: string, detail: Wire) => this._emit(type, detail));
-    } else this._carrier = engine();
-    if (this._isClosed) this._carrier!._close();
+      this._carrier = await share(engine);
+    } else this._carrier = engine;
+    if (this._closed.signal.aborted) this._carrier!._close();
   }
 
   private async _repeat(url: string, init: RequestInit): Promise<any> {
@@ -317,28 +316,21 @@ export class Client extends Target {
       try {
         return await (await this._http._send(url, init)).json();
       } catch (error) {
-        if (!isTemporary(error) || Date.now() > until || this._isClosed) throw error;
+        if (!isTemporary(error) || Date.now() > until || this._closed.signal.aborted) throw error;
         const wait = (error as PushdError).retryAfter ?? 0;
-        await new Promise((resolve) => setTimeout(resolve, 1000 * (wait + Math.random() * Math.min(10, 0.5 * 2 ** attempt))));
+        await new Promise((resolve) => setTimeout(resolve, 1000 * (wait + Math.random() * mostSeconds(this._options, attempt))));
       }
     }
   }
 
   private _listen(): void {
-    if (typeof document == "undefined") return;
-    const probe = () => this._carrier?._probe();
-    const write = () => this._write();
-    const listen = (target: EventTarget, types: string, listener: () => void) => {
-      for (const type of types.split(" ")) {
-        target.addEventListener(type, listener);
-        this._unlisten.push(() => target.removeEventListener(type, listener));
-      }
+    if (!globalThis.document) return;
+    const check = () => {
+      this._write();
+      if (!document.hidden) this._carrier?._probe();
     };
-    listen(window, "online pageshow", probe);
-    listen(window, "pagehide", write);
-    listen(document, "freeze", write);
-    listen(document, "resume", probe);
-    listen(document, "visibilitychange", () => (document.hidden ? write() : probe()));
+    for (const type of ["online", "pageshow", "pagehide", "visibilitychange", "freeze", "resume"])
+      addEventListener(type, check, { capture: true, signal: this._closed.signal });
   }
 
   private _key(topics: string[]): string {
@@ -351,29 +343,21 @@ export class Client extends Target {
     if (!this._options.resume) return;
     const cursors = read();
     for (const { topics, cursor } of this._subscriptions) if (cursor) cursors[this._key(topics)] = cursor;
-    try {
-      sessionStorage.setItem("pushd", JSON.stringify(cursors));
-    } catch {
-      // full, or forbidden
-    }
+    stored("sessionStorage", "pushd", JSON.stringify(cursors));
   }
 }
 
-/** Return the body of a publish and its type. */
+/** Return the body of a publish; strings and binary data get their type from fetch or from the daemon. */
 const body = (data: unknown, type?: string): RequestInit & { headers: Record<string, string> } => {
-  const isBytes = ArrayBuffer.isView(data) || data instanceof ArrayBuffer || data instanceof Blob;
-  const kind = isBytes ? "application/octet-stream" : typeof data == "string" ? "text/plain; charset=utf-8" : "application/json";
-  const text = isBytes || typeof data == "string" ? data : JSON.stringify(data);
-  return { method: "POST", body: text as BodyInit, headers: { "content-type": type ?? kind } };
+  const isRaw = typeof data == "string" || data instanceof Blob || data instanceof ArrayBuffer || ArrayBuffer.isView(data);
+  return {
+    method: "POST",
+    body: isRaw ? (data as BodyInit) : JSON.stringify(data),
+    headers: type || !isRaw ? { "content-type": type ?? "application/json" } : {},
+  };
 };
 
-const read = (): Record<string, string> => {
-  try {
-    return JSON.parse(sessionStorage.getItem("pushd") ?? "{}");
-  } catch {
-    return {};
-  }
-};
+const read = (): Record<string, string> => JSON.parse(stored("sessionStorage", "pushd") || "{}");
 
 /**
  * Make a client. It connects with the first subscription.

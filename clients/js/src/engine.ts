@@ -1,10 +1,10 @@
 /** The connection: which transport, when to reconnect, and what each subscription has received. */
 
 import type { Http } from "./http.js";
-import { longPoll } from "./longpoll.js";
+import { longPoll, poll, topicsOf } from "./longpoll.js";
 import { eventStream } from "./sse.js";
 import { webSocket } from "./websocket.js";
-import { PushdError, decode, isAfter, isTemporary, matches, oldest, type Gap, type Message, type Wire } from "./wire.js";
+import { PushdError, decode, intersects, isAfter, isTemporary, oldest, stored, type Gap, type Message, type Wire } from "./wire.js";
 
 export type TransportName = "websocket" | "sse" | "longpoll";
 
@@ -38,12 +38,12 @@ export interface Entry {
 
 /** An open connection. Methods that are missing require a new connection. */
 export interface Link {
-  _add?(sink: Sink): void;
-  _remove?(topics: string[]): void;
+  _add?(sink: Sink): unknown;
+  _remove?(topics: string[]): unknown;
   _renew?(token: string): void;
   _enter?(channel: string, entry: Entry | undefined): Promise<unknown>;
   /** Called every five seconds, and with `true` when the network or the page has changed. */
-  _check(probe: boolean): void;
+  _check(probe: boolean): unknown;
   /** End it. */
   _close(): void;
 }
@@ -58,6 +58,8 @@ export interface Fault {
   auth?: boolean;
   /** Nothing arrived: something on the way holds back the answer. */
   stalled?: boolean;
+  /** The daemon has answered: it is not the transport. */
+  answered?: boolean;
   /** A refusal that one of the subscriptions may have caused. */
   refused?: PushdError;
   error?: unknown;
@@ -75,6 +77,10 @@ export interface EngineOptions {
 export const START_MS = 8000;
 const TICK_MS = 5000;
 const HOUR_MS = 3600_000;
+
+/** Return the upper end of the random delay before an attempt. */
+export const mostSeconds = ({ delay = 1, maxDelay }: EngineOptions, attempt: number, most = 30): number =>
+  Math.min(maxDelay ?? most, delay * 2 ** attempt);
 
 const TRANSPORTS = { websocket: webSocket, sse: eventStream, longpoll: longPoll };
 
@@ -103,38 +109,34 @@ export class Engine {
     readonly _http: Http,
     readonly _options: EngineOptions,
     /** Called with the events of the connection. */
-    readonly _emit: (type: string, detail: Wire) => void,
+    public _emit: (type: string, detail: Wire) => void,
   ) {
-    this._names = (_options.transports ?? (["websocket", "sse", "longpoll"] as const)).filter(
-      (name) => name != "websocket" || _options.WebSocket || typeof WebSocket != "undefined",
-    );
-    this._at = Math.max(0, this._names.indexOf(recall(_http.base)!));
+    this._names = _options.transports ?? ["websocket", "sse", "longpoll"];
+    const [name, until] = stored("localStorage", this._key)?.split(" ") ?? [];
+    this._at = +until > Date.now() ? Math.max(0, this._names.indexOf(name as TransportName)) : 0;
   }
 
   _add(sink: Sink): void {
     this._sinks.add(sink);
-    if (this._state == "open" && this._link?._add) this._link._add(sink);
-    else if (this._state == "open") this._restart();
-    else this._start();
+    this._start();
+    if (this._link?._add) this._link._add(sink);
+    else this._restart();
   }
 
   _remove(sink: Sink): void {
     if (!this._sinks.delete(sink)) return;
-    const used = new Set([...this._sinks].flatMap((other) => other.topics));
-    const unused = sink.topics.filter((topic) => !used.has(topic));
+    const used = topicsOf(this._sinks);
+    const unused = sink.topics.filter((topic) => !used.includes(topic));
     if (!this._isNeeded()) this._link?._close();
-    else if (unused.length && this._state == "open") {
-      if (this._link?._remove) this._link._remove(unused);
-      else this._restart();
-    }
+    else if (unused.length) this._link?._remove ? this._link._remove(unused) : this._restart();
   }
 
   /** Enter a channel, or with undefined leave it. */
   async _enter(channel: string, entry: Entry | undefined): Promise<unknown> {
     if (entry) this._entries.set(channel, entry);
     else this._entries.delete(channel);
-    if (this._state == "open" && this._link?._enter) return this._link._enter(channel, entry);
     this._start();
+    return this._link?._enter?.(channel, entry);
   }
 
   /** Check the connection now: the network or the page has changed. */
@@ -144,12 +146,17 @@ export class Engine {
     this._wake?.();
   }
 
-  /** Close for good. */
-  _close(): void {
-    this._set("closed");
+  /** Give up all subscriptions and the connection, without closing them. */
+  _release(): void {
     this._sinks.clear();
     this._entries.clear();
     this._link?._close();
+  }
+
+  /** Close for good. */
+  _close(): void {
+    this._set("closed");
+    this._release();
     this._wake?.();
   }
 
@@ -165,7 +172,7 @@ export class Engine {
     this._connection = connection ?? this._connection;
     this._failures = 0;
     if (this._state != "open") {
-      if (this._at) remember(this._http.base, this._names[this._at]);
+      if (this._at) stored("localStorage", this._key, `${this._transport} ${Date.now() + HOUR_MS}`);
       this._set("open");
     }
   }
@@ -197,9 +204,8 @@ export class Engine {
   /** Have the sinks fail whose subscription the daemon refuses. */
   async _findRefused(): Promise<void> {
     for (const sink of [...this._sinks]) {
-      const since = sink._cursor ?? sink.since;
       try {
-        await this._http._send(this._http._url("longpoll", sink.topics, { since }), { method: "HEAD" });
+        await poll(this, sink.topics, sink._cursor ?? sink.since, 0);
       } catch (error) {
         if (!isTemporary(error) && (error as PushdError).status != 401) this._fail(sink, error as PushdError);
       }
@@ -221,7 +227,7 @@ export class Engine {
     if (id) this._epochOf = id;
     for (const sink of [...this._sinks]) {
       if (!sink._joined || (id && !isAfter(id, sink._cursor))) continue;
-      const wanted = sink.topics.some((topic) => matches(topic, channel));
+      const wanted = sink.topics.some((topic) => intersects(topic, channel));
       if (id && (wanted || !this._replays)) {
         sink._cursor = id;
         sink._gaps = undefined;
@@ -243,7 +249,7 @@ export class Engine {
 
   private _end(channel: string): void {
     for (const sink of [...this._sinks])
-      if (sink._joined && sink.topics.some((topic) => matches(topic, channel))) sink._end(channel);
+      if (sink._joined && sink.topics.some((topic) => intersects(topic, channel))) sink._end(channel);
   }
 
   private async _expiring(event: Wire): Promise<void> {
@@ -257,6 +263,11 @@ export class Engine {
     } catch (error) {
       this._emit("error", { error });
     }
+  }
+
+  /** Key of the transport that worked, where the first one did not. */
+  private get _key(): string {
+    return `pushd ${this._http.base}`;
   }
 
   private _isNeeded(): boolean {
@@ -293,21 +304,23 @@ export class Engine {
     try {
       const token = await this._http._getToken();
       fault = await TRANSPORTS[this._transport](this, token);
-      if (fault.auth) this._http._forget(token);
+      if (fault.auth) this._http._forget(this._http._token);
     } catch (error) {
       fault = { error };
       if (error instanceof PushdError) {
         fault.wait = error.retryAfter;
         fault.auth = error.status == 401;
-        if (!isTemporary(error) && !fault.auth) fault.refused = error;
+        fault.answered = error.status > 0 && isTemporary(error);
+        if (!fault.answered && !fault.auth) fault.refused = error;
       }
     }
     const wasOpen = this._state == "open";
     this._link = this._connection = undefined;
     for (const sink of this._sinks) sink._joined = false;
     if (wasOpen && Date.now() - began > 10_000) this._attempt = 0;
-    if (!wasOpen && !fault.auth && !fault.refused && !this._restarts) this._choose(fault);
-    if (fault.auth && !wasOpen && !this._http._canRenew) this._failAll(fault.error);
+    if (!wasOpen && !fault.auth && !fault.refused && !fault.answered && !this._restarts) this._choose(fault);
+    if (fault.auth && !wasOpen && !this._http._canRenew)
+      for (const sink of [...this._sinks]) this._fail(sink, (fault.error as PushdError) ?? new PushdError("token-invalid", ""));
     return fault;
   }
 
@@ -318,16 +331,10 @@ export class Engine {
     this._at = (this._at + 1) % this._names.length;
   }
 
-  private _failAll(error: unknown): void {
-    const cause = error instanceof PushdError ? error : new PushdError("token-invalid", "the token was refused", 401);
-    for (const sink of [...this._sinks]) this._fail(sink, cause);
-  }
-
   /** Wait before the next attempt: a random time (full jitter), and at least as long as the daemon asks for. */
   private async _pause({ wait = 0, spread = 0, auth, error }: Fault): Promise<void> {
     if (error) this._emit("error", { error });
-    const { delay = 1, maxDelay = auth ? 300 : 30 } = this._options;
-    const limit = Math.max(spread, Math.min(maxDelay, delay * 2 ** this._attempt++));
+    const limit = Math.max(spread, mostSeconds(this._options, this._attempt++, auth ? 300 : 30));
     const least = Date.now() + wait * 1000;
     this._set("waiting");
     await new Promise<void>((resolve) => {
@@ -335,7 +342,7 @@ export class Engine {
       this._wake = () => {
         if (this._state == "waiting" && Date.now() < least) return;
         clearTimeout(timer);
-        setTimeout(resolve, this._state == "closed" ? 0 : Math.random() * 1000 * Math.min(1, delay));
+        setTimeout(resolve, this._state == "closed" ? 0 : Math.random() * 1000 * mostSeconds(this._options, 0));
       };
     });
     this._wake = undefined;
@@ -355,25 +362,3 @@ export class Engine {
     this._emit("state", { state, transport: this._transport });
   }
 }
-
-const storage = (): Storage | undefined => {
-  try {
-    return localStorage;
-  } catch {
-    return undefined;
-  }
-};
-
-/** Return the transport that worked within the last hour, where the first one did not. */
-const recall = (base: string): TransportName | undefined => {
-  const [name, until] = storage()?.getItem(`pushd ${base}`)?.split(" ") ?? [];
-  return +until > Date.now() ? (name as TransportName) : undefined;
-};
-
-const remember = (base: string, name: TransportName): void => {
-  try {
-    storage()?.setItem(`pushd ${base}`, `${name} ${Date.now() + HOUR_MS}`);
-  } catch {
-    // full, or forbidden
-  }
-};

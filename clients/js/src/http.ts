@@ -7,7 +7,6 @@ export type TokenSource = string | (() => string | null | undefined | Promise<st
 
 export interface HttpOptions {
   token?: TokenSource;
-  fetch?: typeof fetch;
   credentials?: RequestCredentials;
 }
 
@@ -15,8 +14,6 @@ export type Query = Record<string, string | number | undefined | null | false>;
 
 export class Http {
   _token?: string;
-  /** The token that was refused last. */
-  _refused?: string;
   private _pending?: Promise<string | undefined>;
 
   constructor(
@@ -44,17 +41,19 @@ export class Http {
 
   /** Forget a token that was refused or is about to expire. */
   _forget(token: string | undefined): void {
-    this._refused = token;
     if (this._token == token) this._token = undefined;
   }
 
   /** Return the address of a resource and topics. */
   _url(resource: string, topics: string[] = [], query: Query = {}): string {
-    const search = Object.entries(query)
-      .filter(([, value]) => value != null && value !== false)
-      .map(([name, value]) => `${name}=${encodeURIComponent(value as string)}`)
-      .join("&");
-    return `${this.base}/${resource}${topics.length ? "/" + inPath(topics) : ""}${search && "?" + search}`;
+    let url = [this.base, resource, inPath(topics)].join("/").replace(/\/$/, "");
+    let mark = "?";
+    for (const [name, value] of Object.entries(query))
+      if (value != null && value !== false) {
+        url += `${mark}${name}=${encodeURIComponent(value)}`;
+        mark = "&";
+      }
+    return url;
   }
 
   /**
@@ -67,9 +66,9 @@ export class Http {
       const token = await this._getToken();
       const headers: Record<string, string> = { ...(init.headers as Record<string, string>) };
       if (token) headers.authorization = `Bearer ${token}`;
-      const { fetch: send = fetch, credentials } = this._options;
-      const answer = await send(url, { cache: "no-store", credentials, ...init, headers });
-      if (answer.ok || answer.status == 304) return answer;
+      const { credentials } = this._options;
+      const answer = await fetch(url, { cache: "no-store", credentials, ...init, headers });
+      if (answer.ok) return answer;
       const error = await refusal(answer);
       if (answer.status == 401) this._forget(token);
       if (answer.status != 401 || !again) throw error;
@@ -78,17 +77,12 @@ export class Http {
 }
 
 const refusal = async (answer: Response): Promise<PushdError> => {
-  let body: Wire = {};
-  try {
-    body = (await answer.json()).error;
-  } catch {
-    // not from the daemon
-  }
-  const after = answer.headers.get("retry-after");
+  const { status, headers } = answer;
+  const { code, message }: Wire = (await answer.json().catch(() => 0)).error ?? {};
   return new PushdError(
-    body?.code ?? "http",
-    body?.message ?? `HTTP status ${answer.status}`,
-    answer.status,
-    after ? +after || undefined : undefined,
+    code ?? `http-${status}`,
+    message ?? `HTTP ${status}`,
+    status,
+    +headers.get("retry-after")! || undefined,
   );
 };

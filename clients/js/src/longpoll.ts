@@ -1,58 +1,74 @@
 /** Long polls, for where nothing else passes; and the history of one subscription. */
 
 import { type Engine, type Fault, type Sink } from "./engine.js";
-import { type Message, decode, type Gap, type Wire } from "./wire.js";
+import { decode, type Gap, type Wire } from "./wire.js";
 
 /** Seconds for which the daemon holds a request. */
 const HOLD = 25;
 
 /** Poll until the connection fails; return why. */
 export const longPoll = async (engine: Engine): Promise<Fault> => {
-  const http = engine._http;
   const abort = new AbortController();
   let began = Date.now();
   engine._link = {
     _check: (probe) => Date.now() - began > (probe ? 2000 : (HOLD + 15) * 1000) && abort.abort(),
     _close: () => abort.abort(),
   };
-  const signal = abort.signal;
-  await Promise.all([...engine._sinks].map((sink) => sink._cursor || prefetch(engine, sink, signal)));
-  const sinks = [...engine._sinks].filter((sink) => sink._cursor);
-  if (!sinks.length) return {};
-  engine._begin(sinks, undefined, undefined);
-  const topics = [...new Set(sinks.flatMap((sink) => sink.topics))];
-  try {
-    for (let since = engine._oldest(sinks); !signal.aborted; ) {
-      began = Date.now();
-      const answer = await http._send(http._url("longpoll", topics, { since, timeout: HOLD }), { signal });
-      const wires: Wire[] = answer.status == 200 ? await answer.json() : [];
-      const cursor = answer.headers.get("pushd-cursor") ?? since;
-      const reason = answer.headers.get("pushd-gap");
-      if (reason) for (const topic of topics) engine._receive({ type: "gap", topic, from: since, to: cursor, reason });
-      wires.forEach((wire) => engine._receive(wire));
-      since = cursor;
-      if (answer.headers.get("pushd-end")) {
-        for (const sink of sinks) sink.topics.forEach((topic) => sink._end(topic));
-        return {};
-      }
+  const [sinks, topics, start] = await prepare(engine, abort.signal);
+  // The first poll is answered at once.
+  for (let since = start, timeout = 0; sinks.length; timeout = HOLD) {
+    began = Date.now();
+    const [wires, cursor, hasEnded] = await poll(engine, topics, since, timeout, abort.signal);
+    engine._begin(sinks, since, undefined);
+    wires.forEach((wire) => engine._receive(wire));
+    since = cursor;
+    if (hasEnded) {
+      endAll(sinks);
+      break;
     }
-  } catch (error) {
-    if (!signal.aborted) throw error;
   }
   return {};
 };
 
+/** Report the end of all channels. */
+export const endAll = (sinks: Sink[]): void => sinks.forEach((sink) => sink.topics.forEach((topic) => sink._end(topic)));
+
+export const topicsOf = (sinks: Iterable<Sink>): string[] => [...new Set([...sinks].flatMap((sink) => sink.topics))];
+
+/** Return what happens when the client is too slow: one choice for the connection. */
+export const slowOf = (sinks: Sink[]): string | undefined => sinks.find((sink) => sink.slow)?.slow;
+
+/** Return the sinks of a stream by HTTP, their topics, and the cursor from which none misses anything. */
+export const prepare = async (engine: Engine, signal: AbortSignal): Promise<[Sink[], string[], string]> => {
+  const sinks = [...engine._sinks];
+  await Promise.all(sinks.map((sink) => sink._cursor || prefetch(engine, sink, signal)));
+  return [sinks, topicsOf(sinks), sinks.length ? engine._oldest(sinks) : ""];
+};
+
 /** Deliver what is stored for a sink that has no cursor yet, and give it one. */
 export const prefetch = async (engine: Engine, sink: Sink, signal?: AbortSignal): Promise<void> => {
-  const http = engine._http;
-  const { since } = sink;
-  const answer = await http._send(http._url("longpoll", sink.topics, { since, timeout: 0 }), { signal });
-  const wires: Wire[] = answer.status == 200 ? await answer.json() : [];
-  const cursor = answer.headers.get("pushd-cursor")!;
-  const reason = answer.headers.get("pushd-gap");
-  for (const topic of reason ? sink.topics : [])
-    sink._gap({ type: "gap", topic, from: since ?? cursor, to: cursor, reason } as Gap);
-  for (const wire of wires) sink._message(decode(wire) as Message);
+  const [wires, cursor, hasEnded] = await poll(engine, sink.topics, sink.since, 0, signal);
   sink._cursor = cursor;
+  for (const wire of wires)
+    if (wire.type) sink._gap(wire as Gap);
+    else sink._message(decode(wire));
   sink._moved();
+  if (hasEnded) endAll([sink]);
+};
+
+/** Return the gaps and messages of a poll, the cursor after them, and whether all channels have ended. */
+export const poll = async (
+  { _http: http }: Engine,
+  topics: string[],
+  since: string | undefined,
+  timeout: number,
+  signal?: AbortSignal,
+): Promise<[Wire[], string, boolean]> => {
+  const answer = await http._send(http._url("longpoll", topics, { since, timeout }), { signal });
+  const wires: Wire[] = answer.status == 200 ? await answer.json() : [];
+  const header = (name: string) => answer.headers.get(`pushd-${name}`);
+  const to = header("cursor")!;
+  const reason = header("gap");
+  const gaps = reason ? topics.map((topic) => ({ type: "gap", topic, from: since, to, reason })) : [];
+  return [[...gaps, ...wires], to, !!header("end")];
 };

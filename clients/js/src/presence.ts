@@ -42,12 +42,10 @@ export class Presence {
     };
     const since = await fill();
     const changes = this._client.subscribe<Wire>(`$presence/${this.channel}`, { since }, ({ data, time }) => {
-      const { action, leave, enter, update } = data;
       const one = { since: time, connections: 1, ...data };
-      for (const { id } of leave ?? (action == "leave" ? [one] : [])) members.delete(id);
-      for (const list of action == "diff" ? [enter, update] : action == "leave" ? [] : [[one]])
-        for (const { id, since, connections, meta } of list)
-          members.set(id, { id, since: members.get(id)?.since ?? since, connections, meta });
+      const { enter = [], update = [], leave = [] }: Wire = data.action == "diff" ? data : { [data.action]: [one] };
+      for (const { id } of leave) members.delete(id);
+      for (const member of [...enter, ...update]) members.set(member.id, member);
       callback(members);
     });
     changes.on("gap", () => void fill());
@@ -55,15 +53,18 @@ export class Presence {
   }
 
   private async _list(): Promise<[Member[], string]> {
+    const http = this._client._http;
     const members: Member[] = [];
     let cursor = "";
-    for (let after: string | null = null; ; ) {
-      const url: string = this._client._http._url("presence", [this.channel], { limit: 1000, after });
-      const page: Wire = await (await this._client._http._send(url)).json();
+    let after: string | undefined;
+    do {
+      const page: Wire = await (
+        await http._send(http._url("presence", [this.channel], { limit: 1000, after }))
+      ).json();
       members.push(...page.members);
       cursor ||= page.cursor;
       after = page.next;
-      if (!after) return [members, cursor];
-    }
+    } while (after);
+    return [members, cursor];
   }
 }

@@ -40,25 +40,17 @@ export class PushdError extends Error {
     readonly retryAfter?: number,
   ) {
     super(message);
-    this.name = "PushdError";
   }
 }
 
 /** Return whether another attempt may succeed without a change: faults of the network, of load, or of a server. */
 export const isTemporary = (error: unknown): boolean =>
   !(error instanceof PushdError) ||
-  ((error.status >= 500 || error.status == 429 || error.status == 408) &&
-    !/^(outcome-unknown|no-re)/.test(error.code));
-
-/** Return the bytes of base64. */
-const bytes = (base64: string) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  /^(too-many-[^t]|rate|unav|sto|over|no-ro|request-t|int|http-(408|429|5))/.test(error.code);
 
 /** Return a message with its binary data decoded. */
 export const decode = (wire: Wire): Message => {
-  if (wire.data_base64 != null) {
-    wire.data = bytes(wire.data_base64);
-    delete wire.data_base64;
-  }
+  if (wire.data_base64 != null) wire.data = Uint8Array.from(atob(wire.data_base64), (c) => c.charCodeAt(0));
   return wire as Message;
 };
 
@@ -76,15 +68,10 @@ const split = (id: string): [string, number] => {
 };
 
 /** Return the cursor of several from which nothing is missed: the oldest, or one of an epoch that is over. */
-export const oldest = (cursors: string[], epochOf: string | undefined): string =>
-  cursors.reduce((a, b) => (isPast(b, epochOf) || (!isPast(a, epochOf) && isAfter(a, b)) ? b : a));
+export const oldest = (cursors: string[], newest = ""): string =>
+  cursors.reduce((a, b) => (split(b)[0] == split(newest)[0] && (split(a)[0] != split(b)[0] || isAfter(b, a)) ? a : b));
 
-const isPast = (cursor: string, newest: string | undefined) => !!newest && split(cursor)[0] != split(newest)[0];
-
-/** Return whether a topic (a channel or a pattern) matches a channel. */
-export const matches = (topic: string, channel: string): boolean => intersects(topic, channel);
-
-/** Return whether some channel is matched by both topics. */
+/** Return whether some channel is matched by both topics, each a channel or a pattern. */
 export const intersects = (a: string, b: string): boolean => {
   const left = a.split("/");
   const right = b.split("/");
@@ -98,12 +85,21 @@ export const intersects = (a: string, b: string): boolean => {
   }
 };
 
-const isWild = (segment: string) => segment == "*" || segment == "**";
+const isWild = (segment: string) => /^\*\*?$/.test(segment);
 
 /** Return topics as they stand in an address. */
 export const inPath = (topics: string[]): string =>
   topics.map((topic) => topic.split("/").map(encodeURIComponent).join("/")).join(",");
 
-/** Return a random string of 128 bits. */
-export const random = (): string =>
-  Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join("");
+/** Return a string that no other publish has. */
+export const unique = (): string => Date.now() + "-" + Math.random();
+
+/** Read or set an item of a storage, which may be missing, full or forbidden. */
+export const stored = (area: "localStorage" | "sessionStorage", key: string, value?: string): string | null | void => {
+  try {
+    const storage = globalThis[area];
+    return value ? storage.setItem(key, value) : storage.getItem(key);
+  } catch {
+    // without it
+  }
+};

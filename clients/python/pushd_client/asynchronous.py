@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from inspect import isawaitable
 from types import TracebackType
@@ -53,7 +52,8 @@ class AsyncPushd:
         self._http = AsyncHttp(address, ssl_context)
         lock = asyncio.Lock()
         self._core = ClientCore(address, self._http, token, _resolve, lock, timeout, retry_seconds, backoff)
-        self._subscriptions: weakref.WeakSet[AsyncSubscription] = weakref.WeakSet()
+        self._subscriptions: set[AsyncSubscription] = set()
+        """Those that are not closed."""
 
     async def __aenter__(self) -> "AsyncPushd":
         """Return the client."""
@@ -68,7 +68,7 @@ class AsyncPushd:
     async def close(self) -> None:
         """Close all connections: subscriptions end, and other calls raise `ClientClosed`."""
         self._http.is_closed = True
-        await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
+        await asyncio.gather(*(subscription.close() for subscription in list(self._subscriptions)))
         await self._http.close()
 
     async def publish(
@@ -109,7 +109,7 @@ class AsyncPushd:
         """Subscribe to topics: iterate over the result with ``async for``. See `Pushd.subscribe`."""
         options = subscription_options(topics, **keywords)
         network = AsyncSubscriptionNetwork(self._core.address, self._http, options.max_message_bytes)
-        subscription = AsyncSubscription(self._core.subscriber(options, network))
+        subscription = AsyncSubscription(self._core.subscriber(options, network), self._subscriptions.discard)
         self._subscriptions.add(subscription)
         return subscription
 
@@ -190,11 +190,14 @@ class AsyncSubscription:
     """An asynchronous iterator over the messages, gaps and ends of topics, which resumes after each loss.
 
     One coroutine iterates; another one may close it. As an asynchronous context manager it is connected when the block
-    begins. An ``anext`` that is cancelled, as by `asyncio.wait_for`, loses nothing: the next one returns the item.
+    begins, and closed when it ends. Without one, leaving a loop early keeps the connection until the client is closed.
+
+    An ``anext`` that is cancelled, as by `asyncio.wait_for`, loses nothing: the next one returns the item.
     """
 
-    def __init__(self, subscriber: Subscriber) -> None:
+    def __init__(self, subscriber: Subscriber, on_close: "Callable[[AsyncSubscription], None]") -> None:
         """For `AsyncPushd.subscribe`."""
+        self._on_close = on_close
         self._subscriber = subscriber
         self._is_closed = False
         self._pending: asyncio.Task[Item | None] | None = None
@@ -261,6 +264,7 @@ class AsyncSubscription:
     async def close(self) -> None:
         """Close the connection; iteration ends."""
         self._is_closed = True
+        self._on_close(self)
         if self._pending is not None:
             self._pending.cancel()
             await asyncio.gather(self._pending, return_exceptions=True)

@@ -354,6 +354,11 @@ class Subscription:
             raise StopIteration
         return item
 
+    def __del__(self) -> None:
+        """Close it, when a loop was left without `close`."""
+        if not self._network.is_closed:
+            self.close()
+
     def close(self) -> None:
         """Close the connection; iteration ends."""
         self._network.close()

@@ -1,6 +1,5 @@
 """The client for Twisted, by its Agent and Autobahn."""
 
-import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from inspect import isawaitable
 from types import TracebackType
@@ -67,7 +66,8 @@ class TwistedPushd:
         self._core = ClientCore(
             address, self._http, token, _resolve, _Lock(), timeout, retry_seconds, backoff, reactor.seconds
         )
-        self._subscriptions: weakref.WeakSet[TwistedSubscription] = weakref.WeakSet()
+        self._subscriptions: set[TwistedSubscription] = set()
+        """Those that are not closed."""
 
     async def __aenter__(self) -> "TwistedPushd":
         """Return the client."""
@@ -129,7 +129,7 @@ class TwistedPushd:
         """Subscribe to topics: iterate over the result with ``async for``. See `Pushd.subscribe`."""
         options = subscription_options(topics, **keywords)
         network = TwistedSubscriptionNetwork(self._core.address, self._http, options.max_message_bytes)
-        subscription = TwistedSubscription(self._core.subscriber(options, network))
+        subscription = TwistedSubscription(self._core.subscriber(options, network), self._subscriptions.discard)
         self._subscriptions.add(subscription)
         return subscription
 
@@ -218,11 +218,14 @@ class TwistedSubscription:
     """An asynchronous iterator over the messages, gaps and ends of topics, which resumes after each loss.
 
     One coroutine iterates; another one may close it. As an asynchronous context manager it is connected when the block
-    begins. An ``anext`` that is cancelled loses nothing: the next one returns the item.
+    begins, and closed when it ends. Without one, leaving a loop early keeps the connection until the client is closed.
+
+    An ``anext`` that is cancelled loses nothing: the next one returns the item.
     """
 
-    def __init__(self, subscriber: Subscriber) -> None:
+    def __init__(self, subscriber: Subscriber, on_close: "Callable[[TwistedSubscription], None]") -> None:
         """For `TwistedPushd.subscribe`."""
+        self._on_close = on_close
         self._subscriber = subscriber
         self._is_closed = False
         self._pending: _PendingItem | None = None
@@ -289,6 +292,7 @@ class TwistedSubscription:
     def close(self) -> "Deferred[None]":
         """Close the connection; iteration ends."""
         self._is_closed = True
+        self._on_close(self)
         if self._pending is not None:
             self._pending.cancel()
         return Deferred.fromCoroutine(self._subscriber.close())

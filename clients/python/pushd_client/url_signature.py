@@ -1,4 +1,4 @@
-"""Signed URLs: whoever has one may send that one request, until a time, without a token.
+"""Signed URLs: each allows one request, until a time, without a token.
 
 The scheme is in docs/authentication.md of pushd, "How a URL is signed", with test vectors.
 """

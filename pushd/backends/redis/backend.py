@@ -27,6 +27,7 @@ from pushd.backends.redis.presence import RedisPresence
 from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
 from pushd.backends.redis.publisher import NotSent, Publisher
 from pushd.backends.redis.reader import Reader
+from pushd.backends.redis.records import RedisRecords
 from pushd.backends.redis.requests import RedisRequests
 from pushd.backends.redis.retention_walk import RetentionWalk
 from pushd.backends.redis.revocations import RedisRevocations
@@ -116,6 +117,7 @@ class RedisBackend:
         retentions = Retentions(bounds, rules)
         self._publisher = Publisher(self._commands, self._node, retentions, reactor, self._patience)
         self._reader = Reader(self._commands, bounds.age)
+        self.records = RedisRecords(self._commands, self._node)
         self._retention_walk = RetentionWalk(self._commands, self._reader, retentions, reactor)
         self._subscriptions = TopicSubscriptions(feed, (ALL, of_node(self._node)), reactor)
         self._heartbeat = Heartbeat(

@@ -56,6 +56,7 @@ UNREVOKE = _script("unrevoke")
 KICK = _script("kick")
 URL = _script("url")
 RETAIN = _script("retain")
+RECORD = _script("record")
 ALL = (
     *(
         PUBLISH,
@@ -74,5 +75,5 @@ ALL = (
         FORGET,
         LOOK,
     ),
-    *(REVOKE, UNREVOKE, KICK, URL, USAGE, DROP_USAGE, RATES, PRESENCE, SWEEP, DROP_PRESENCE, WHO, RETAIN, HOOK),
+    *(REVOKE, UNREVOKE, KICK, URL, USAGE, DROP_USAGE, RATES, PRESENCE, SWEEP, DROP_PRESENCE, WHO, RETAIN, RECORD, HOOK),
 )

@@ -16,6 +16,7 @@ MAX_KEYS: Final = 40_000
 """The most keys that are kept: about as many as the hub remembers."""
 _TRIM_EVERY: Final = 1000
 """After so many new keys those that are not needed any more are deleted."""
+_INSERT: Final = "INSERT INTO idempotency_key (text, digest, until, sequences) VALUES (?, ?, ?, ?)"
 
 
 class _Publish(NamedTuple):
@@ -37,7 +38,9 @@ class RememberedKeys:
     def __init__(self, db: sqlite3.Connection, epoch: str) -> None:
         self._db = db
         self._epoch = epoch
-        self._added = 0
+        self._added = _TRIM_EVERY
+        """Keys that were written since old ones were deleted."""
+        self._new: list[tuple[str, bytes, float, str]] = []
         rows = db.execute("SELECT text, digest, until, sequences FROM idempotency_key ORDER BY number").fetchall()
         self._earlier = {
             text: _Publish(digest, until, tuple(map(int, sequences.split()))) for text, digest, until, sequences in rows
@@ -58,19 +61,27 @@ class RememberedKeys:
         return [Duplicate(f"{self._epoch}-{sequence}", 0) if sequence else None for sequence in earlier.sequences]
 
     def add(self, key: IdempotencyKey, results: Sequence[object], time: float) -> None:
-        """Write a key with the results of its publish, unless it has stored nothing, and delete old keys now and then.
+        """Add a key with the results of its publish, unless it has stored nothing.
 
         :param time: unix seconds.
         """
         sequences = [_sequence(result) for result in results]
         if not any(sequences):
             return
-        self._db.execute(
-            "INSERT INTO idempotency_key (text, digest, until, sequences) VALUES (?, ?, ?, ?)",
-            (key.text, key.digest, time + SECONDS, " ".join(map(str, sequences))),
-        )
-        self._added += 1
-        if self._added % _TRIM_EVERY == 1:
+        self._new.append((key.text, key.digest, time + SECONDS, " ".join(map(str, sequences))))
+
+    def flush(self, time: float) -> None:
+        """Write the new keys of a transaction, and delete old ones now and then.
+
+        :param time: unix seconds.
+        """
+        if not self._new:
+            return
+        self._db.executemany(_INSERT, self._new)
+        self._added += len(self._new)
+        self._new.clear()
+        if self._added >= _TRIM_EVERY:
+            self._added = 0
             self._trim(time)
 
     def _trim(self, time: float) -> None:

@@ -173,6 +173,7 @@ class Writer:
         dropped = [record.name for record in ledger.dropped]
         self._flush()
         self._hooks.flush()
+        self._keys.flush(last.time)
         self._commit(last.now, last.time)
         return CommitResult(results, self.totals, dropped, [each for each in dead if each is not None])
 

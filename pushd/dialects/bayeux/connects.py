@@ -9,7 +9,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.core.cursor import MessageId, parse_id
+from pushd.core.delivery import Batch
 from pushd.core.errors import InternalError, Refusal
+from pushd.core.names import matches
 from pushd.core.outbox import QueueLimits
 from pushd.core.peer import Peer
 from pushd.core.poll import Poll, PollResult
@@ -24,6 +26,9 @@ from pushd.transports.live_connections import LiveConnections
 ANSWER: Final = QueueLimits(1000, 1 << 20)
 """The limits of the messages of one answer; the rest is sent with the next."""
 
+_READ_SECONDS: Final = 5.0
+"""How long a connect that is not to wait waits for the history."""
+
 
 class Outcome(NamedTuple):
     """How a connect is answered."""
@@ -34,13 +39,56 @@ class Outcome(NamedTuple):
     """Why it fails; None if it succeeds."""
 
 
+class _SessionPoll(Poll):
+    """A poll whose lazy messages wait for others."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held: "HeldConnect", limits: QueueLimits, peer: Peer) -> None:
+        super().__init__(held, WIRE, limits, peer)
+        self._held = held
+
+    def deliver(self, batch: Batch) -> int:
+        """Take a live batch, and finish unless all messages so far are lazy."""
+        if self.is_closed or not self._held.has_lazy:
+            return super().deliver(batch)
+        selected = self.select(batch)
+        if selected and all(self._held.is_lazy(delivery.message.channel) for delivery in selected):
+            self._deliveries = [*self._deliveries, *selected]
+            self._take_pending()
+            if self._fits() < len(self._deliveries):
+                self.finish()
+            else:
+                self._held.hasten()
+        elif selected:
+            self._deliveries = [*self._deliveries, *selected]
+            self._take_pending()
+            self.finish()
+        return 0
+
+    def close(self, why: Refusal | None = None) -> None:
+        """See `Subscriber`; the references are dropped, so that the collector has nothing to do."""
+        super().close(why)
+        del self._held
+
+
 class HeldConnect:
     """A connect that waits for messages. It has no timer and no coroutine of its own.
 
     :param answer: called once, with the outcome; not if the client has disconnected.
     """
 
-    __slots__ = ("_answer", "_connects", "_is_polling", "due", "is_done", "session", "subscriber", "transport_name")
+    __slots__ = (
+        "_answer",
+        "_connects",
+        "_is_hurried",
+        "_is_polling",
+        "due",
+        "is_done",
+        "session",
+        "subscriber",
+        "transport_name",
+    )
 
     def __init__(
         self, connects: "Connects", session: Session, transport_name: str, answer: Callable[[Outcome], None]
@@ -52,17 +100,18 @@ class HeldConnect:
         """The poll, while there is one."""
         self._connects = connects
         self._answer = answer
-        self._is_polling = False
+        self._is_polling = self._is_hurried = False
         self.is_done = False
         """Whether it was answered, or its client has disconnected."""
 
     # From the session
 
     def begin(self, seconds: float) -> None:
-        """Wait for at most `seconds`."""
+        """Wait for at most `seconds`; with 0, only until the history is read."""
         self._connects.sessions.hold(self.session, self)
-        self._connects.timers.start(self, seconds)
-        if self.session.responses:
+        self._is_hurried = seconds == 0
+        self._connects.timers.start(self, seconds or _READ_SECONDS)
+        if self.session.responses or (self._is_hurried and not self.session.progress.topics):
             self.release()
         else:
             self.restart()
@@ -98,6 +147,19 @@ class HeldConnect:
     def expire(self) -> None:
         """Called when the time is over."""
         self.release()
+
+    @property
+    def has_lazy(self) -> bool:
+        """Whether there are lazy channels."""
+        return bool(self._connects.sessions.settings.lazy)
+
+    def is_lazy(self, channel: str) -> bool:
+        """Return whether messages of a channel wait for others."""
+        return any(matches(topic, channel) for topic in self._connects.sessions.settings.lazy)
+
+    def hasten(self) -> None:
+        """Answer after the time of lazy messages, or earlier."""
+        self._connects.hasten(self)
 
     # From the poll
 
@@ -140,7 +202,7 @@ class HeldConnect:
         before, topics = session.peer, tuple(session.progress.topics)
         peer = Peer(self.transport_name, before.address, before.grant, before.identity, before.network)
         peer.forwarded = before.forwarded
-        poll = self.subscriber = Poll(self, WIRE, connects.limits, peer)
+        poll = self.subscriber = _SessionPoll(self, connects.limits, peer)
         since = session.progress.confirmed or MessageId("", 0)
         try:
             connects.live.add(self)
@@ -150,6 +212,8 @@ class HeldConnect:
                 return
             poll.position = str(opening.cursor)
             await connects.hub.replay_and_go_live(poll, opening)
+            if self._is_hurried and self.subscriber is poll:
+                self.release()
         except Refusal as refusal:
             if self.subscriber is poll and not self.is_done:
                 self._is_polling = False
@@ -197,6 +261,13 @@ class Connects:
         held = HeldConnect(self, session, transport_name, answer)
         held.begin(seconds)
         return held
+
+    def hasten(self, held: HeldConnect) -> None:
+        """Answer a connect when the time of lazy messages is over, unless it is answered earlier."""
+        seconds = self.sessions.settings.lazy_time
+        if self.timers.remaining(held) > seconds:
+            self.timers.cancel(held)
+            self.timers.start(held, seconds)
 
     def count_refusal(self, refusal: Refusal, peer: Peer) -> None:
         """Count a refusal, for metrics and the log."""

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
 
 from twisted.web.resource import Resource
 
@@ -12,11 +14,15 @@ from pushd.dialects.bayeux.event_stream import EventStreams
 from pushd.dialects.bayeux.operations import Operations
 from pushd.dialects.bayeux.requests import BayeuxResource
 from pushd.dialects.bayeux.session import Session, Sessions
+from pushd.dialects.bayeux.session_file import FileStore
 from pushd.dialects.bayeux.settings import BayeuxSettings
 from pushd.dialects.bayeux.sockets import Sockets
-from pushd.dialects.bayeux.store import NoStore
+from pushd.dialects.bayeux.store import NoStore, SessionStore, SharedStore
 from pushd.dialects.interface import DialectContext
 from pushd.transports.interface import Transport
+
+_FILE: Final = "bayeux-sessions.json"
+"""The sessions of the run before, beside the history on disk."""
 
 
 class Bayeux:
@@ -30,8 +36,9 @@ class Bayeux:
         self._hub = hub
         self.sessions = Sessions(clock, settings, self._on_ended)
         connects = Connects(hub, clock, http.counters, self.sessions)
+        self._store = _make_store(context, self.sessions)
         operations = Operations(
-            hub, http.authenticator, self.sessions, connects, NoStore(), lambda: http.limits.topics, time.time
+            hub, http.authenticator, self.sessions, connects, self._store, lambda: http.limits.topics, time.time
         )
         self._sockets = Sockets(http, operations, clock)
         streams = EventStreams(http, operations, connects, clock, context.stream)
@@ -47,11 +54,13 @@ class Bayeux:
 
     def stop(self) -> None:
         """End all sessions of this node, and with them their timers."""
+        self._store.stop()
         for session in self.sessions:
             self.sessions.end(session)
 
     def _on_ended(self, session: Session) -> None:
         self._hub.requests.forget(session)
+        self._store.forget(session)
 
     async def _renew(self, renew: Callable[[Peer], None]) -> None:
         """Renew the grants of the sessions, after a reload; those that are not accepted any more end."""
@@ -63,3 +72,13 @@ class Bayeux:
                 if session.held is not None:
                     session.held.refuse(refusal)
                 self.sessions.end(session)
+
+
+def _make_store(context: DialectContext, sessions: Sessions) -> SessionStore:
+    """Return where sessions are kept: as long as the history is."""
+    hub, records = context.hub, context.hub.records
+    if records is not None:
+        return SharedStore(hub, records, sessions, context.renew)
+    if context.data_dir:
+        return FileStore(hub, Path(context.data_dir) / _FILE, sessions, context.renew, context.clock.seconds)
+    return NoStore()

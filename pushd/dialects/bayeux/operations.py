@@ -9,8 +9,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.auth.authenticator import Authenticator
-from pushd.core.cursor import Now, parse_since
-from pushd.core.errors import BadParameter, Refusal, TokenMissing, TooManySubscriptions
+from pushd.core.cursor import Latest, MessageId, Now, parse_since
+from pushd.core.errors import BadParameter, BadSince, Refusal, TokenMissing, TooManySubscriptions
 from pushd.core.message import JSON, Draft, draft
 from pushd.core.open_requests import DEFAULT_SECONDS, AskerLeft
 from pushd.core.peer import Peer
@@ -31,6 +31,8 @@ _CONNECT: Final = "/meta/connect"
 _DISCONNECT: Final = "/meta/disconnect"
 _SUBSCRIBE: Final = "/meta/subscribe"
 _UNSUBSCRIBE: Final = "/meta/unsubscribe"
+_MOST_ACK: Final = 2**53 - 1
+"""The greatest whole number that every client can send."""
 _MOST_MILLISECONDS: Final = 300_000
 
 
@@ -135,7 +137,8 @@ class Operations:
                 return await self._handshake(message, peer)
             if channel.startswith(META) and channel not in self._by_channel:
                 return replies.failure(message, f"404:{channel}:unknown_meta_channel")
-            session = await self.find(message.client, peer)
+            owns = channel.startswith((META, SERVICE))
+            session = await self.find(message.client, peer, owns=owns)
             if session is None:
                 return replies.no_session(message)
             return await self._by_channel.get(channel, self._publish)(message, session)
@@ -145,12 +148,13 @@ class Operations:
 
     # Sessions
 
-    async def find(self, id: str, peer: Peer) -> Session | None:
+    async def find(self, id: str, peer: Peer, *, owns: bool = True) -> Session | None:
         """Return a session, as its client asks for it; None if there is none.
 
+        :param owns: whether this node answers for it from now on; see `SessionStore.find`.
         :raises Refusal: when its credential, or that of the peer, is not accepted for it.
         """
-        session = self._sessions.find(id) or await self._store.load(id, peer, self._sessions)
+        session = await self._store.find(id, peer, self._sessions, owns=owns)
         if session is None:
             return None
         if peer.identity is not None:
@@ -227,7 +231,7 @@ class Operations:
         if session is None:
             return replies.no_session(message)
         ack = message.extension("ack")
-        if session.has_ack and isinstance(ack, int) and not isinstance(ack, bool):
+        if session.has_ack and isinstance(ack, int) and not isinstance(ack, bool) and 0 <= ack <= _MOST_ACK:
             session.progress.acknowledge(ack)
         if session.stream is not None and not session.has_ack:
             interval = round(self._sessions.settings.timeout * 1000)
@@ -281,6 +285,8 @@ class Operations:
         if since_text is not None and not isinstance(since_text, str):
             raise BadParameter("since must be a string")
         since = parse_since(since_text or "")
+        if isinstance(since, Latest):
+            raise BadSince("since=latest is not supported: a Bayeux session begins at one cursor")
         fresh = [topic for topic in topics if topic not in progress.topics or not isinstance(since, Now)]
         if len(progress.topics) + len(fresh) > self._max_topics():
             raise TooManySubscriptions(f"a session must not subscribe to more than {self._max_topics()} topics")
@@ -288,8 +294,10 @@ class Operations:
             # What was missed between two connects is read from the history.
             await self._hub.callbacks.check_read(peer, fresh, "subscribe", "history")
             start = (await self._hub.start_position(peer, fresh, since)).cursor
+            if isinstance(since, MessageId):
+                start = since  # what is missing after it is reported with the first connect
             for topic in fresh:
-                progress.add(topic, start)
+                progress.add(topic, start, is_resumed=not isinstance(since, Now))
             self._sessions.renew(session)
             await self._store.save(session)
             if session.held is not None:

@@ -39,15 +39,17 @@ class Progress:
         position = self.sent or self.confirmed
         return 0 if position is None else position.seq
 
-    def add(self, topic: str, start: MessageId) -> None:
+    def add(self, topic: str, start: MessageId, *, is_resumed: bool = False) -> None:
         """Add a topic of which all messages after `start` are delivered. One that is there already is unchanged, unless
         it begins earlier now.
+
+        :param is_resumed: whether the client has given `start`, which may be of an earlier epoch.
         """
         confirmed = self.confirmed
         if confirmed is None or not self._starts:
             self._starts[topic] = None
             self.confirmed = self.sent = start
-        elif start.epoch == confirmed.epoch and start.seq < confirmed.seq:
+        elif start.seq < confirmed.seq if start.epoch == confirmed.epoch else is_resumed:
             upto = max(confirmed, self.sent or confirmed)
             self._starts = {other: at or upto for other, at in self._starts.items()}
             self._starts[topic] = None

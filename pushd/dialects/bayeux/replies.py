@@ -29,6 +29,7 @@ AGAIN: Final[Mapping[str, object]] = {"reconnect": "handshake", "interval": 0}
 """The advice after which a client makes a new session."""
 GIVE_UP: Final[Mapping[str, object]] = {"reconnect": "none"}
 _LATER_MILLISECONDS: Final = 2000
+_MOST_MILLISECONDS: Final = 10**15
 _ACCURATE_MILLISECONDS: Final = 25
 """The difference beyond which the clock of a client is answered again."""
 
@@ -103,6 +104,10 @@ def add_extension(reply: Reply, name: str, value: object) -> None:
     reply.setdefault("ext", {})[name] = value
 
 
+def _is_milliseconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST_MILLISECONDS
+
+
 def time_sync(message: ClientMessage, received: float, now: float) -> Reply | None:
     """Return the answer of the extension ``timesync``; None if the message does not ask, or its client is accurate.
 
@@ -112,7 +117,7 @@ def time_sync(message: ClientMessage, received: float, now: float) -> Reply | No
     if not isinstance(asked, dict):
         return None
     sent, lag, offset = (asked.get(name, 0) for name in ("tc", "l", "o"))
-    if not all(isinstance(each, int | float) and not isinstance(each, bool) for each in (sent, lag, offset)):
+    if not all(_is_milliseconds(each) for each in (sent, lag, offset)):
         return None
     at = round(received * 1000)
     accuracy = sent + offset + lag - at

@@ -158,7 +158,7 @@ class Sessions:
                 self._timers.start(session, self.seconds_of(session))
 
     def renew(self, session: Session) -> None:
-        """Let a session without a held connect last as long as its topics say, from now on."""
+        """Restart the time after which a session without a held connect expires."""
         if session.held is None:
             self._timers.cancel(session)
             self._timers.start(session, self.seconds_of(session))

@@ -46,6 +46,7 @@ class BayeuxSocket:
         "_slots",
         "_sockets",
         "due",
+        "is_incomplete",
         "peer",
         "transport",
     )
@@ -53,6 +54,8 @@ class BayeuxSocket:
     def __init__(self, sockets: "Sockets", peer: Peer, extra_slot: Slot | None) -> None:
         self.peer = peer
         self.due = 0
+        self.is_incomplete = False
+        """Whether it has received a part of a message."""
         self.transport: Any = None
         self._sockets = sockets
         self._slots = [slot for slot in (extra_slot,) if slot is not None]
@@ -250,6 +253,10 @@ class Sockets:
 
     def wait_for_rest(self, socket: BayeuxSocket, *, is_incomplete: bool) -> None:
         """Limit the time of an incomplete message, from its first bytes on."""
+        if is_incomplete and not socket.is_incomplete:
+            self._timers.cancel(socket)
+            self._timers.start(socket, self.context.limits.upload)
+        socket.is_incomplete = is_incomplete
 
     def remove(self, socket: BayeuxSocket) -> None:
         """Remove a socket that starts to close, or is lost."""

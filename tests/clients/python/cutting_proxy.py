@@ -52,6 +52,8 @@ class _Link:
 
     def pass_on(self, side: _Side, data: bytes) -> None:
         """Pass data to the other side, up to the cut."""
+        if self._proxy.is_silent and side is not self.client:
+            return
         piece = data[: self._left]
         self._left -= len(piece)
         other = self._server if side is self.client else self.client
@@ -88,6 +90,8 @@ class CuttingProxy:
         self._random = random.Random(seed)
         self.longest = longest
         self.cuts = 0
+        self.is_silent = False
+        """Whether nothing of the server reaches the clients."""
         self.links: set[_Link] = set()
         factory: Any = Factory.forProtocol(self._accept)
         factory.noisy = False

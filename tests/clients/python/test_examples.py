@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pushd_client import Message, Subscription
+from pushd_client import Message, Publication, Subscription
 
 from tests.clients.python.secured_daemon import SecuredDaemon, secured_daemon
 
@@ -57,6 +57,8 @@ def test_service_confirms_orders(directory: Path, secured_daemon: SecuredDaemon)
             assert next_data(subscription) == {"from": "shop", "text": "we have your order of tea"}
             client.publish("orders/2", {"user": "alice", "item": "milk"})
             assert next_data(subscription)["text"].endswith("milk")
+            client.batch([Publication("orders/3", {"user": "alice", "item": "rice"})] * 100)
+            next_data(subscription)  # the service is stopped amid its publishes
     finally:
         process.terminate()
         process.wait(10)

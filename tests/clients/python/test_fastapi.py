@@ -83,7 +83,7 @@ def test_page_receives_what_is_published_after_it_was_rendered(client: TestClien
     with EventSource(url) as events:
         assert events.response.status == 200
         assert events.text() == "hello"
-    with EventSource(url.replace("42", "43")) as events:
+    with EventSource(url.replace("sub=42", "sub=43")) as events:
         assert events.response.status == 401
 
 

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pushd_client import Message
+from pushd_client import Message, Publication
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from tests.clients.python.cutting_proxy import CuttingProxy
-from tests.clients.python.flavours import FLAVOURS, Flavour
+from tests.clients.python.flavours import FLAVOURS, Flavour, Twisted
 from tests.system.durable import NO_EVICTION, DurableDaemon
 from tests.system.fork_server import ForkServer
 
 pytestmark = pytest.mark.system
 
-KILLS = 4
+KILLS = 3
 LONGEST = 0.3
 """The most seconds from a start to a kill."""
 
@@ -81,3 +81,35 @@ async def test_kills_lose_and_repeat_nothing(
     assert [each.id for each in stored] == [each.id for each in received]
     assert sorted(accepted) == sorted(each.id for each in stored)
     assert len({each.data for each in stored}) == len(stored)
+
+
+async def test_publish_that_was_stored_but_not_answered_is_published_once(
+    fork_server: ForkServer, tmp_path: Path
+) -> None:
+    from twisted.internet import reactor
+
+    def start() -> DurableDaemon:
+        return DurableDaemon(tmp_path, fork_server=fork_server)
+
+    daemon = await deferToThread(start)
+    proxy: Any = CuttingProxy(reactor, daemon.http_port, seed=1, longest=0)
+    client = Twisted(f"http://127.0.0.1:{proxy.port}")
+    try:
+        proxy.is_silent = True
+        publishing = [client.publish("a", "once"), client.batch([Publication("a", "twice"), Publication("*", "")])]
+        while len(await deferToThread(daemon.history, "a")) < 2:
+            pass
+        await deferToThread(daemon.kill)
+        daemon = await deferToThread(start)
+        proxy.target(daemon.http_port)
+        proxy.is_silent = False
+        proxy.cut()
+        receipt, (first, refused) = await gatherResults(publishing)
+        stored = (await client.history("a", since="all")).messages
+        assert sorted(each.data for each in stored) == ["once", "twice"]
+        assert {receipt.id, first.id} == {each.id for each in stored}
+        assert refused.code == "bad-channel"
+    finally:
+        await client.close()
+        await proxy.close()
+        await deferToThread(daemon.stop)

@@ -167,8 +167,10 @@ async def test_clock_of_a_client_is_answered(client):
     (reply,) = await client.post(client.connect_message(0) | {"ext": {"timesync": {"tc": 5, "l": 0, "o": 0}}})
     answer = reply["ext"]["timesync"]
     assert (answer["tc"], answer["p"] >= 0, answer["a"]) == (5, True, 5 - answer["ts"])
-    bad = client.connect_message(0) | {"ext": {"timesync": {"tc": "x"}}}
-    assert "ext" not in (await client.post(bad))[0]
+    clocks: list[object] = [{"tc": "x"}, {"tc": 10**400, "l": 0.5}, {"tc": True}, []]
+    for clock in clocks:
+        bad = client.connect_message(0) | {"ext": {"timesync": clock}}
+        assert "ext" not in (await client.post(bad))[0]
 
 
 # Pages of other origins

@@ -5,6 +5,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from tests.dialects.bayeux.client import Bayeux, data
+from tests.transports.client import Received
 from tests.transports.daemon import MovableReactor, turns, until
 from tests.transports.websocket_client import JsonWebSocket
 
@@ -239,6 +240,7 @@ async def test_reply_to_a_request_has_its_channel_and_id(daemon):
     reply = await client.publish("/service/add", {"n": 1})
     assert reply["successful"]
     asked = await other.next()
+    assert isinstance(asked, Received)
     answer = await daemon.request("POST", f"/pub/{asked.reply_to}", b'{"n":2}', {"Content-Type": "application/json"})
     assert answer.status in (201, 202), answer
     assert (await client.connect(WAIT))[1:] == [{"channel": "/service/add", "data": {"n": 2}, "id": reply["id"]}]
@@ -292,9 +294,51 @@ async def test_many_messages_in_one_envelope_are_published_in_order(daemon):
     client = await subscribed(daemon, "/a")
     replies = await client.post(*[client.message("/a", data=n) for n in range(200)])
     assert all(reply["successful"] and "data" not in reply for reply in replies)
-    received = []
+    received: list[object] = []
     while len(received) < 200:
         received += data(await client.connect(WAIT))
     assert received == list(range(200))
     history = (await daemon.request("GET", "/history/a")).json
     assert [message["data"] for message in history] == received
+
+
+@pytest_twisted.ensureDeferred
+async def test_lazy_messages_wait_for_others(start_daemon, tmp_path):
+    file = tmp_path / "pushd.toml"
+    file.write_text('[dialects.bayeux]\nlazy = ["lazy/*"]\nlazy_time = 3\n')
+    reactor = MovableReactor()
+    daemon = await start_daemon(SETTINGS, reactor, file)
+    client = await subscribed(daemon, "/a", "/lazy/*")
+    for others in (["now"], []):
+        _, answer = client.start(client.connect_message(20_000))
+        await until(lambda: daemon.subscribers("a"), "the connect is held")
+        await daemon.publish("lazy/x", "1")
+        await daemon.publish("lazy/x", "2")
+        await turns()
+        assert not answer.called
+        for text in others:
+            await daemon.publish("a", text)
+        await reactor.pass_time(0 if others else 4)
+        assert data((await answer).json) == ["1", "2", *others]
+
+
+@pytest_twisted.ensureDeferred
+async def test_session_survives_a_restart_with_the_history_on_disk(start_daemon, tmp_path):
+    settings = SETTINGS | {"backend.data_dir": tmp_path}
+    before = await start_daemon(settings)
+    client = await subscribed(before, "/a", **ACK)
+    await before.publish("a", "1")
+    await client.connect(WAIT, ack=0)  # its answer is lost
+    await before.publish("a", "2")
+    await before.stop()
+    file = tmp_path / "bayeux-sessions.json"
+    assert client.id not in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    after = client.daemon = await start_daemon(settings)
+    await after.publish("a", "3")
+    assert not file.exists()
+    assert data(await client.connect(WAIT, ack=0)) == ["1", "2", "3"]
+    await after.stop()
+    file.write_text("{")
+    client.daemon = await start_daemon(settings)
+    assert (await client.connect(0))[0]["error"] == "402::session_unknown"

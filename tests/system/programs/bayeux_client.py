@@ -8,7 +8,9 @@ import json
 import sys
 from typing import Any
 
-from aiocometd_ng import Client, ConnectionType, Extension
+from aiocometd_ng.client import Client
+from aiocometd_ng.constants import ConnectionType
+from aiocometd_ng.extensions import Extension
 
 
 class Ack(Extension):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from ..errors import AuthenticationFailed, PushdError, Refused, TemporarilyRefused
+from ..errors import AuthenticationFailed, ConnectionFailed, PushdError, Refused, TemporarilyRefused
 from ..publications import Publication
 from . import calls
 from .address import USER_AGENT, Address
@@ -58,6 +58,7 @@ class Caller:
         deadline = self._clock() + self._retry_seconds
         delays = self._start_delays()
         token, is_renewed, seconds = await self._tokens.get(), False, self._timeout
+        is_sent = False
         last: PushdError
         while True:
             try:
@@ -71,10 +72,12 @@ class Caller:
             except PushdError as error:
                 if not call.repeat.allows(error):
                     raise
+                is_sent |= isinstance(error, ConnectionFailed) and error.is_sent
                 last = error
             delay = delays.delay(last.retry_after if isinstance(last, Refused) else None)
             if self._clock() + delay >= deadline:
-                raise last
+                # The last attempt was not received, but an earlier one may have been.
+                raise ConnectionFailed(str(last)) if is_sent and isinstance(last, ConnectionFailed) else last
             await self._network.sleep(delay)
             seconds = min(self._timeout, max(0.001, deadline - self._clock()))
 

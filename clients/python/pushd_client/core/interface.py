@@ -94,6 +94,6 @@ class Lock(Protocol):
         """Acquire it."""
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> object:
         """Release it."""

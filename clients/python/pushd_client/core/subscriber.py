@@ -211,6 +211,8 @@ class Subscriber:
     def _begin(self, begin: Begin) -> None:
         self.resumption.begin(begin.cursor)
         self.cursor = self.cursor or self.resumption.cursor
+        if self._connection is None:  # it was lost meanwhile
+            return
         self.connection_id = begin.connection
         self.state = State.OPEN
         self._retry = None
@@ -267,7 +269,9 @@ class Subscriber:
 
     async def _renew_in_place(self, expiring: Expiring) -> None:
         """Replace the token of the open connection before it expires."""
-        assert self._connection is not None
+        connection = self._connection
+        if connection is None:  # it was lost meanwhile
+            return
         try:
             token = await self._tokens.renew(self._token)
         except Exception as error:
@@ -278,8 +282,10 @@ class Subscriber:
             _log.warning("%s: the token expires at %s UTC, and there is no other", self._address, f"{until:%H:%M:%S}")
             return
         self._token = token
+        if connection is not self._connection:  # closed meanwhile
+            return
         if self._parser is None:
-            await self._connection.send(encode_json({"auth": token, "ref": _AUTH_REF}))
+            await connection.send(encode_json({"auth": token, "ref": _AUTH_REF}))
             return
         path = f"/connections/{self.connection_id}/auth"
         try:

@@ -46,7 +46,7 @@ def check_deployment(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if present.values["URL_KEY"] is None:
         text = 'PUSHD["URL_KEY"] is not set: the URLs in pages are not signed.'
-        hint = "Whoever can reach pushd subscribes to what [auth.anonymous] of pushd grants, or to everything."
+        hint = "Everybody who can reach pushd may subscribe to what [auth.anonymous] of pushd grants, or to everything."
         found.append(Warning(text, hint=hint, id="pushd.W001"))
     found += _answer_of(present.values["URL"], present.cursor_client)
     present.close()

@@ -9,7 +9,7 @@ from .websocket_options import closed_by, connect_options, response_of
 
 try:
     from websockets.asyncio.client import ClientConnection, connect
-    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+    from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 except ImportError as error:
     raise missing("websockets", "websocket", 'transport="websocket"') from error
 
@@ -23,7 +23,7 @@ async def open_websocket(
         connection = await connect(f"{address.websocket_origin}{request.target}", ssl=http.context, **options)
     except InvalidStatus as error:
         return response_of(error.response), None
-    except (OSError, EOFError, InvalidHandshake) as error:
+    except (OSError, EOFError, WebSocketException) as error:
         raise ConnectionFailed(f"{address} cannot be reached: {error or type(error).__name__}") from error
     assert connection.response is not None
     return response_of(connection.response), AsyncWebSocket(connection)

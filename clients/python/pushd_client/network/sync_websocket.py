@@ -10,7 +10,7 @@ from .sync_http import SyncHttp
 from .websocket_options import closed_by, connect_options, response_of
 
 try:
-    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+    from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
     from websockets.sync.client import ClientConnection, connect
 except ImportError as error:
     raise missing("websockets", "websocket", 'transport="websocket"') from error
@@ -42,7 +42,7 @@ def open_websocket(
         connection = cast(ClientConnection, opened.__enter__())
     except InvalidStatus as error:
         return response_of(error.response), None
-    except (OSError, EOFError, InvalidHandshake) as error:
+    except (OSError, EOFError, WebSocketException) as error:
         raise http.failure(error, opening) from error
     try:
         network.shut_down_by(connection.close)

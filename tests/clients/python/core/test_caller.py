@@ -59,6 +59,15 @@ def test_retry_stops_before_the_key_is_forgotten():
         caller(network, retry_seconds=101)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_failure_says_whether_any_attempt_may_have_been_received(first):
+    unsent = [ConnectionFailed("unreachable", is_sent=False) for _ in range(100)]
+    network = ScriptedNetwork(ConnectionFailed("lost", is_sent=first), *unsent)
+    with pytest.raises(ConnectionFailed, match="unreachable") as caught:
+        run(caller(network).perform(calls.publish(KEPT)))
+    assert caught.value.is_sent is first
+
+
 def test_last_attempt_ends_with_the_time_for_retries():
     network = ScriptedNetwork(*[LOST] * 4)
     with pytest.raises(ConnectionFailed):

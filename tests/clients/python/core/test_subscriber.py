@@ -361,6 +361,16 @@ def test_what_is_not_of_pushd_is_a_lost_connection(transport, text):
     assert subscription.items(1) == ["e-1"]
 
 
+def test_what_precedes_garbage_counts():
+    objects = [BEGIN, message("e-1"), EXPIRING]
+    piece = b"".join(f"data: {json.dumps(each)}\n\n".encode() for each in objects) + b"data: garbage\n\n"
+    issued = iter(["first", "second"])
+    again = connection("sse", BEGIN, message("e-2"))
+    subscription = Run("sse", connection("sse", piece), again, token=lambda: next(issued))
+    assert subscription.items(2) == ["e-1", "e-2"]
+    assert subscription.cursors == [None, "e-1"]
+
+
 def test_message_that_is_too_large_ends_the_subscription():
     subscription = Run("sse", connection("sse", BEGIN, message("e-1", data="x" * 500)), max_message_bytes=400)
     with pytest.raises(PushdError, match="must not exceed 400"):

@@ -1,7 +1,8 @@
-"""A Django project in this process, with a database in memory."""
+"""A Django project in this process, with a database in a temporary file."""
 
 import os
 from collections.abc import Iterator
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import django
@@ -14,12 +15,13 @@ from tests.clients.python.secured_daemon import WEBHOOK_SECRET, SecuredDaemon, s
 
 __all__ = ["secured_daemon"]
 
+FOLDER = TemporaryDirectory()
 # A test of a browser may have left an event loop in this thread, which Django takes for its own.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 settings.configure(
     SECRET_KEY="a secret of tests",
     ALLOWED_HOSTS=["testserver"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{FOLDER.name}/db.sqlite3"}},
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "pushd_client.django"],
     MIDDLEWARE=["django.middleware.csrf.CsrfViewMiddleware"],
     ROOT_URLCONF="tests.clients.python.django.urls",

@@ -1,0 +1,214 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { connect, type Options } from "../src/client.js";
+import { FakeSocket, settle } from "./fakes.js";
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.spyOn(Math, "random").mockReturnValue(0.5);
+  FakeSocket.all = [];
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
+});
+
+const open = (options: Options = {}) =>
+  connect("http://push.test/p/", { WebSocket: FakeSocket as any, transports: ["websocket"], ...options });
+
+const message = (id: string, channel: string, data: unknown = id) => ({ id, channel, data, prev: null, time: 0 });
+
+test("a subscription resumes from the last message", async () => {
+  const received: string[] = [];
+  const client = open();
+  client.subscribe("a", (m) => received.push(m.id!));
+  await settle();
+  expect(FakeSocket.last.url).toBe("ws://push.test/p/ws");
+  FakeSocket.last.open();
+  expect(FakeSocket.last.sent[0].since).toBeUndefined();
+  FakeSocket.last.answer("e-4");
+  FakeSocket.last.receive(message("e-5", "a"));
+  FakeSocket.last.drop();
+  await settle();
+  expect(client.state).toBe("waiting");
+  await vi.advanceTimersByTimeAsync(500);
+  FakeSocket.last.open();
+  expect(FakeSocket.last.sent[0]).toMatchObject({ subscribe: "a", since: "e-5" });
+  FakeSocket.last.answer("e-5");
+  FakeSocket.last.receive(message("e-5", "a"));
+  FakeSocket.last.receive(message("e-6", "a"));
+  expect(received).toEqual(["e-5", "e-6"]);
+});
+
+test("a subscription that has received nothing resumes from its start cursor", async () => {
+  const client = open();
+  client.subscribe("a", () => {});
+  await settle();
+  FakeSocket.last.open();
+  FakeSocket.last.answer("e-4");
+  FakeSocket.last.drop();
+  await vi.advanceTimersByTimeAsync(1000);
+  FakeSocket.last.open();
+  expect(FakeSocket.last.sent[0].since).toBe("e-4");
+});
+
+test("messages of other topics advance a quiet one, except during a replay", async () => {
+  const client = open();
+  const quiet = client.subscribe("quiet", () => {});
+  client.subscribe("busy", () => {});
+  await settle();
+  FakeSocket.last.open();
+  FakeSocket.last.answer("e-1");
+  FakeSocket.last.receive(message("e-7", "busy"));
+  expect(quiet.cursor).toBe("e-7");
+  client.subscribe("other", { since: "all" }, () => {});
+  await settle();
+  FakeSocket.last.receive(message("e-8", "other"));
+  expect(quiet.cursor).toBe("e-7");
+  FakeSocket.last.answer("e-0");
+  FakeSocket.last.receive(message("e-9", "busy"));
+  expect(quiet.cursor).toBe("e-9");
+});
+
+test("a gap is reported once, and not for what was received", async () => {
+  const gaps: any[] = [];
+  const client = open();
+  client.on("gap", ({ topic, reason }) => gaps.push([topic, reason]));
+  client.subscribe("a", { since: "e-3" }, () => {});
+  await settle();
+  for (let i = 0; i < 2; i++) {
+    FakeSocket.last.open();
+    FakeSocket.last.answer("e-3");
+    FakeSocket.last.receive({ type: "gap", topic: "a", from: "e-3", to: "e-5", reason: "evicted" });
+    FakeSocket.last.drop();
+    await vi.advanceTimersByTimeAsync(2000);
+  }
+  expect(gaps).toEqual([["a", "evicted"]]);
+});
+
+test("delays double, are random, and have a limit", async () => {
+  const client = open({ delay: 1, maxDelay: 4 });
+  client.subscribe("a", () => {});
+  await settle();
+  const delays: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const before = Date.now();
+    const count = FakeSocket.all.length;
+    FakeSocket.last.drop();
+    while (FakeSocket.all.length == count) await vi.advanceTimersByTimeAsync(10);
+    delays.push(Math.round((Date.now() - before) / 100) / 10);
+  }
+  expect(delays).toEqual([0.5, 1, 2, 2, 2]);
+});
+
+test("a token is renewed when it expires, and after 4401", async () => {
+  let count = 0;
+  const client = open({ token: async () => `token${++count}` });
+  client.subscribe("a", () => {});
+  await settle();
+  expect(FakeSocket.last.protocols).toEqual(["pushd.v1", "bearer.token1"]);
+  FakeSocket.last.open();
+  FakeSocket.last.answer();
+  FakeSocket.last.receive({ type: "expiring", at: 1800000000 });
+  await settle();
+  expect(FakeSocket.last.sent[0].auth).toBe("token2");
+  FakeSocket.last.drop(4401, "token has expired");
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(FakeSocket.last.protocols[1]).toBe("bearer.token3");
+});
+
+test("a refused token that cannot be renewed fails the subscription", async () => {
+  const client = open({ token: "static" });
+  const next = client.subscribe("a").next();
+  await settle();
+  FakeSocket.last.open();
+  FakeSocket.last.drop(4401, "unknown token");
+  await expect(next).rejects.toThrow("unknown token");
+});
+
+test("a silent connection is checked, and replaced if nothing comes back", async () => {
+  const client = open();
+  client.subscribe("a", () => {});
+  await settle();
+  const socket = FakeSocket.last;
+  socket.open();
+  socket.answer();
+  await vi.advanceTimersByTimeAsync(30_000);
+  expect(socket.sent.map(({ ping }) => ping)).toEqual([0]);
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(FakeSocket.all).toHaveLength(2);
+});
+
+test("after a jump of the clock the connection is checked at once", async () => {
+  const client = open();
+  client.subscribe("a", () => {});
+  await settle();
+  FakeSocket.last.open();
+  FakeSocket.last.answer();
+  vi.setSystemTime(Date.now() + 3600_000);
+  await vi.advanceTimersByTimeAsync(5000);
+  expect(FakeSocket.last.sent).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(6000);
+  expect(FakeSocket.all).toHaveLength(2);
+});
+
+test("a handshake without an answer leads to the next transport after eight seconds", async () => {
+  const urls: string[] = [];
+  vi.stubGlobal("fetch", async (url: string) => {
+    urls.push(url);
+    throw new TypeError("failed");
+  });
+  const client = open({ transports: ["websocket", "longpoll"] });
+  client.subscribe("a", { since: "e-1" }, () => {});
+  await settle();
+  await vi.advanceTimersByTimeAsync(8600);
+  expect(urls).toEqual(["http://push.test/p/longpoll/a?since=e-1&timeout=0"]);
+});
+
+test("an iteration that is not read leaves the rest at the daemon", async () => {
+  const client = open();
+  const subscription = client.subscribe("a");
+  await settle();
+  const socket = FakeSocket.last;
+  socket.open();
+  socket.answer();
+  for (let i = 1; i <= 1200; i++) socket.receive(message(`e-${i}`, "a"));
+  for (let i = 1; i <= 1000; i++) expect((await subscription.next()).value!.id).toBe(`e-${i}`);
+  expect(socket.sent[0]).toMatchObject({ subscribe: "a", since: "e-1000" });
+  socket.answer("e-1000");
+  socket.receive(message("e-1001", "a"));
+  expect((await subscription.next()).value!.id).toBe("e-1001");
+});
+
+test("an iteration ends with the last channel", async () => {
+  const subscription = open().subscribe(["a", "b"]);
+  await settle();
+  FakeSocket.last.open();
+  FakeSocket.last.answer();
+  FakeSocket.last.receive({ type: "end", channel: "a" });
+  FakeSocket.last.receive(message("e-1", "b"));
+  FakeSocket.last.receive({ type: "end", channel: "b" });
+  const received: (string | undefined)[] = [];
+  for await (const { id } of subscription) received.push(id);
+  expect(received).toEqual(["e-1"]);
+});
+
+test("a publish is repeated with the same key, and not after a refusal", async () => {
+  const keys: string[] = [];
+  const outcomes = [new TypeError("cut"), Response.json({ error: { code: "unavailable", message: "" } }, { status: 503 })];
+  vi.stubGlobal("fetch", async (_: string, init: any) => {
+    keys.push(init.headers["idempotency-key"]);
+    const outcome = outcomes.shift() ?? Response.json({ id: "e-1", subscribers: 0 });
+    if (outcome instanceof Error) throw outcome;
+    return outcome;
+  });
+  const client = open();
+  const published = client.publish("a", "x");
+  await vi.advanceTimersByTimeAsync(5000);
+  expect((await published).id).toBe("e-1");
+  expect(new Set(keys).size).toBe(1);
+  expect(keys).toHaveLength(3);
+  outcomes.push(Response.json({ error: { code: "forbidden", message: "no" } }, { status: 403 }));
+  await expect(client.publish("a", "x")).rejects.toMatchObject({ code: "forbidden" });
+  expect(keys).toHaveLength(4);
+});
