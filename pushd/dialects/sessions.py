@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from pushd.core.errors import TooManyConnections
 from pushd.core.peer import Peer
+from pushd.http.request import Request
 from pushd.net.coarse_timers import CoarseTimers
 
 _ID_BYTES: Final = 20
@@ -31,6 +32,26 @@ class Session:
         self.owner = _owner(peer)
         """Who has created it; nobody else may use it."""
         self.network = peer.network
+        self.waiting: Request | None = None
+        """The request that waits for messages."""
+
+    def wait(self, request: Request) -> None:
+        """Let a request wait for messages, instead of the one before, whose client has sent another."""
+        before, self.waiting = self.waiting, request
+        hurry(before)
+
+    def stop_waiting(self, request: Request) -> bool:
+        """Record that a request has an answer; return whether it was the one that waited for messages."""
+        was_waiting = self.waiting is request
+        if was_waiting:
+            self.waiting = None
+        return was_waiting
+
+
+def hurry(request: Request | None) -> None:
+    """Have a request that waits answered at once."""
+    if request is not None and request.hurry is not None:
+        request.hurry()
 
 
 def _owner(peer: Peer) -> tuple[str, str | None] | None:

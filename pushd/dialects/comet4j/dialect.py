@@ -1,8 +1,9 @@
 """comet4j: ``/comet4j?cmd=conn``, ``cmd=revival`` and ``cmd=drop``, in the work style lpool: one message per answer."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -29,6 +30,8 @@ from pushd.wire.json_messages import encode
 _SYSTEM: Final = "c4j"
 """The channel of control messages. Messages of a channel of pushd with this name are not delivered."""
 _SECONDS: Final = 25.0
+_REST_BYTES: Final = 16 << 10
+"""Bytes of messages that a session keeps between two requests."""
 
 
 def frame(channel: str, data: object, time: float = 0) -> bytes:
@@ -73,6 +76,14 @@ _WIRE: Final = Comet4jWire()
 _AGAIN: Final = frame(_SYSTEM, {"type": "revival"})
 
 
+class _Item(NamedTuple):
+    """A part of what a client is to receive."""
+
+    encoded: bytes
+    cursor: MessageId | None
+    """The cursor behind it; None if it moves none."""
+
+
 class Session(sessions.Session):
     """A client."""
 
@@ -80,6 +91,32 @@ class Session(sessions.Session):
         super().__init__(peer)
         self.topics = topics
         self.cursor = cursor
+        """Up to here everything was sent."""
+        self.rest: deque[_Item] = deque()
+        """What follows `cursor`, and was read together with what was sent last."""
+
+    def read(self, result: PollResult) -> None:
+        """Take the messages and gaps that follow the cursor, as many as are kept between two requests."""
+        items = [_Item(_WIRE.gap(gap), None) for gap in result.gaps]
+        size = 0
+        for delivery in result.deliveries:
+            encoded = delivery.frame(_WIRE)
+            if size and size + len(encoded) > _REST_BYTES:
+                break  # the rest is read again
+            size += len(encoded)
+            items.append(_Item(encoded, parse_id(delivery.message.id) if delivery.message.is_kept else None))
+        else:
+            items.append(_Item(b"", parse_id(result.position)))
+        self.rest.extend(items)
+
+    def next(self) -> bytes:
+        """Return the next message, and move the cursor behind it; ``b""`` if there is none."""
+        encoded = b""
+        while self.rest and not (encoded and self.rest[0].encoded):
+            item = self.rest.popleft()
+            encoded = encoded or item.encoded
+            self.cursor = item.cursor or self.cursor
+        return encoded
 
 
 class Comet4jResource(HttpResource):
@@ -116,6 +153,11 @@ class Comet4jResource(HttpResource):
         if command == "drop":
             self._sessions.end(session)
             return b""
+        if session.rest:
+            await self._hub.start_position(request.peer, session.topics, session.cursor)  # is it still allowed?
+            if encoded := session.next():
+                return encoded
+        session.wait(request)
         answer = partial(self._deliver, request, session)
         await self._held.hold(request, "comet4j", session.topics, session.cursor, _SECONDS, answer)
         return None
@@ -133,21 +175,12 @@ class Comet4jResource(HttpResource):
 
     def _deliver(self, request: Request, session: Session, result: PollResult | None) -> None:
         """Answer with one message: the client reads no more of an answer."""
+        was_waiting = session.stop_waiting(request)
         if result is None:
             return
-        if result.gaps:
-            gap = result.gaps[-1]
-            session.cursor = parse_id(gap.end) or session.cursor
-            request.answer(_WIRE.gap(gap))
-            return
-        for delivery in result.deliveries:
-            if delivery.message.is_kept:
-                session.cursor = parse_id(delivery.message.id) or session.cursor
-            if encoded := delivery.frame(_WIRE):
-                request.answer(encoded)
-                return
-        session.cursor = parse_id(result.position) or session.cursor
-        request.answer(_AGAIN)
+        if was_waiting:
+            session.read(result)
+        request.answer((session.next() if was_waiting else b"") or _AGAIN)
 
 
 class Comet4j:

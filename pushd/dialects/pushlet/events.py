@@ -7,7 +7,7 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape
 
 import msgspec
 
@@ -18,13 +18,18 @@ from pushd.wire.json_messages import encode
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _NOT_IN_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot express, section 2.2."""
+_IN_QUOTES: Final = {'"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 _FORMATS: Final = ("js", "xml", "xml-strict", "json")
 
 
 def _xml(event: Mapping[str, str]) -> bytes:
     values = ((name, _NOT_IN_XML.sub("\ufffd", value)) for name, value in event.items())
-    text = "".join(f" {name}={quoteattr(value, {chr(10): '&#10;', chr(13): '&#13;'})}" for name, value in values)
-    return f"<event{text}/>\n".encode()
+    text = "".join(f' {name}="{escape(value, _IN_QUOTES)}"' for name, value in values)
+    return f"<event{text}/>".encode()
+
+
+def _line(event: Mapping[str, str]) -> bytes:
+    return _xml(event) + b"\n"
 
 
 def _script(event: Mapping[str, str]) -> bytes:
@@ -42,7 +47,7 @@ class EventWire(StatelessWire):
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._encode = {"js": _script, "json": encode}.get(kind, _xml)
+        self._encode = {"js": _script, "json": encode, "xml": _line}.get(kind, _xml)
 
     @property
     def name(self) -> str:
@@ -52,6 +57,16 @@ class EventWire(StatelessWire):
     def event(self, type: str, **fields: str) -> bytes:
         """Encode an event of the protocol itself."""
         return self._encode({"p_event": type, **fields})
+
+    def refresh(self, wait: int, url: str) -> bytes:
+        """Encode the event after which a client sends the next request; a frame of format js loads it by itself.
+
+        :param wait: milliseconds before the request.
+        :param url: its address, of characters that need no escaping.
+        """
+        if self.kind == "js":
+            return b'<script>setTimeout(function(){location.href="%b"},%d)</script>\n' % (url.encode("ascii"), wait)
+        return self.event("refresh", p_wait=str(wait), p_url=url)
 
     def message(self, message: Message) -> bytes:
         """Encode a message. Its fields cannot replace those of the protocol."""
@@ -81,7 +96,7 @@ class EventWire(StatelessWire):
         """Return the body of an answer."""
         match self.kind:
             case "xml-strict":
-                return b"<?xml version='1.0' encoding='UTF-8'?><pushlet>%b</pushlet>" % b"".join(events)
+                return b"<pushlet>%b</pushlet>" % b"".join(events)
             case "js":
                 return b"<!DOCTYPE html><html><head><meta charset=utf-8></head><body>%b</body></html>" % b"".join(
                     events

@@ -11,7 +11,7 @@ from pushd.core.names import check_publishable, parse_topics
 from pushd.core.poll import PollResult
 from pushd.dialects.pushlet.events import WIRES, EventWire
 from pushd.dialects.pushlet.sessions import Session, topics_of
-from pushd.dialects.sessions import Sessions
+from pushd.dialects.sessions import Sessions, hurry
 from pushd.http.query import parameter, require_no_subpath
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -75,7 +75,7 @@ class PushletResource(HttpResource):
             if event == "listen":
                 await self._add_subject(request, found)
             ack = found.wire.event(f"{event}-ack", p_id=found.id, p_mode=found.mode, p_format=found.wire.kind)
-            return await self._listen(request, found, ack)
+            return await self._listen(request, found, ack, waits=event == "refresh" and found.mode == "pull")
         handler = self._handlers.get(event)
         if handler is None:
             raise BadParameter("unknown p_event")
@@ -94,7 +94,8 @@ class PushletResource(HttpResource):
         if mode not in _MODES:
             raise BadParameter("p_mode must be stream, pull or poll")
         session.mode = "pull" if mode == "stream" else mode
-        if parameter(request, b"p_subject"):
+        subjects = parameter(request, b"p_subject")
+        if subjects and subjects.split(",") not in session.subscriptions.values():  # it may listen again
             await self._subscribe(request, session)
 
     async def _subscribe(self, request: Request, session: Session) -> Mapping[str, str]:
@@ -110,6 +111,7 @@ class PushletResource(HttpResource):
         id = f"s{session.next_id}"
         session.next_id += 1
         session.subscriptions[id] = words
+        hurry(session.waiting)  # it waits for messages of the other topics only
         return {"p_subject": subjects, "p_sid": id}
 
     async def _unsubscribe(self, request: Request, session: Session) -> Mapping[str, str]:
@@ -135,28 +137,35 @@ class PushletResource(HttpResource):
         self._sessions.end(session)
         return {}
 
-    async def _listen(self, request: Request, session: Session, ack: bytes) -> Answer:
-        """Answer with what follows the cursor; wait for it in mode pull."""
+    async def _listen(self, request: Request, session: Session, ack: bytes, *, waits: bool = False) -> Answer:
+        """Answer with what follows the cursor; if there is nothing, wait for it if `waits`."""
         if not session.topics or session.cursor is None:
             return self._document(request, session.wire, [ack, self._refresh(session)])
-        seconds = _PULL_SECONDS if session.mode == "pull" else 0.0
-        answer = partial(self._deliver, request, session, ack)
-        await self._held.hold(request, "pushlet", session.topics, session.cursor, seconds, answer)
+        session.wait(request)
+        topics = session.topics
+        answer = partial(self._deliver, request, session, topics, ack)
+        await self._held.hold(request, "pushlet", topics, session.cursor, _PULL_SECONDS if waits else 0.0, answer)
         return None
 
-    def _deliver(self, request: Request, session: Session, ack: bytes, result: PollResult | None) -> None:
+    def _deliver(
+        self, request: Request, session: Session, topics: Sequence[str], ack: bytes, result: PollResult | None
+    ) -> None:
+        """Answer with what was read, and move the cursor behind it. If the client has subscribed to more meanwhile, the
+        next request reads from the same cursor, since its new topics may have messages before what was read."""
+        was_waiting, wire = session.stop_waiting(request), session.wire
         if result is None:
             return
-        session.cursor = parse_id(result.position) or session.cursor
-        wire = session.wire
-        events = [ack, *map(wire.gap, result.gaps), *(each.frame(wire) for each in result.deliveries)]
-        body = self._document(request, wire, [*events, self._refresh(session)])
-        request.answer(body)
+        events = [ack]
+        if was_waiting and topics == session.topics:
+            session.cursor = parse_id(result.position) or session.cursor
+            events += [*map(wire.gap, result.gaps), *(each.frame(wire) for each in result.deliveries)]
+        if was_waiting:
+            events.append(self._refresh(session, is_late=result.has_ended))
+        request.answer(self._document(request, wire, events))
 
-    def _refresh(self, session: Session) -> bytes:
-        wait = _POLL_WAIT_MS if session.mode == "poll" or not session.topics else 0
-        url = f"/pushlet.srv?p_id={session.id}&p_event=refresh"
-        return session.wire.event("refresh", p_id=session.id, p_wait=str(wait), p_url=url)
+    def _refresh(self, session: Session, *, is_late: bool = False) -> bytes:
+        wait = _POLL_WAIT_MS if is_late or session.mode == "poll" or not session.topics else 0
+        return session.wire.refresh(wait, f"/pushlet.srv?p_id={session.id}&p_event=refresh")
 
     def _document(self, request: Request, wire: EventWire, events: Sequence[bytes]) -> bytes:
         request.setHeader(b"Content-Type", wire.content_type)

@@ -1,6 +1,7 @@
 """Pushlet by raw HTTP, as its Java and JavaScript clients send it."""
 
 import json
+import re
 from urllib.parse import urlencode
 from xml.etree import ElementTree
 
@@ -49,11 +50,13 @@ async def test_pull_waits_and_misses_nothing_between_requests(start_daemon):
     daemon = await start_daemon(SETTINGS)
     id = await join(daemon, p_format="json")
     await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a")
-    waiting = Deferred.fromCoroutine(ask(daemon, p_event="listen", p_id=id, p_mode="stream"))
+    ack, _ = await ask(daemon, p_event="listen", p_id=id, p_mode="stream")
+    assert (ack["p_event"], ack["p_mode"]) == ("listen-ack", "pull")
+    waiting = Deferred.fromCoroutine(ask(daemon, p_event="refresh", p_id=id))
     await until(lambda: b"pushlet" in daemon_connections(daemon), "a held request")
     await daemon.publish("a", "one")
-    ack, one, _ = await waiting
-    assert (ack["p_mode"], one["data"]) == ("pull", "one")
+    _, one, _ = await waiting
+    assert one["data"] == "one"
     await daemon.publish("a", "two")
     await daemon.publish("a/b/c", "three")
     await daemon.publish("ab", "other")
@@ -95,6 +98,49 @@ async def test_what_is_refused_gets_a_nack(start_daemon, query):
     (nack,) = await ask(await start_daemon(SETTINGS), **query)
     assert nack["p_event"] == "nack"
     assert nack["p_reason"]
+
+
+async def test_requests_of_the_script_for_pages(start_daemon):
+    """The requests of `ajax-pushlet-client.js` of Pushlet 2.0.4, whose parser takes the first node for the root."""
+    daemon = await start_daemon(SETTINGS)
+
+    async def send(query):
+        answer = await daemon.request("GET", f"/pushlet.srv?{query}")
+        assert answer.headers["content-type"].startswith("text/xml")
+        assert answer.body.startswith(b"<pushlet><event ")
+        assert b"/><" in answer.body and b"\n" not in answer.body and b"='" not in answer.body
+        return [dict(each.attrib) for each in ElementTree.fromstring(answer.body)]
+
+    strict = "p_format=xml-strict&p_mode=pull"
+    ack, refresh = await send(f"p_event=join-listen&{strict}&p_subject=%2Fa")
+    assert (ack["p_event"], refresh["p_event"], refresh["p_wait"]) == ("join-listen-ack", "refresh", "0")
+    id = ack["p_id"]
+    waiting = Deferred.fromCoroutine(send(f"p_event=refresh&p_id={id}"))
+    await until(lambda: daemon_connections(daemon), "a held request")
+    (ack,) = await send(f"p_event=subscribe&p_subject=%2Fb&p_label=x&p_id={id}")
+    assert ack["p_event"] == "subscribe-ack"
+    assert [each["p_event"] for each in await waiting] == ["refresh-ack", "refresh"], (
+        "it waits for the new subject, too"
+    )
+    await send(f"p_event=publish&p_subject=%2Fb&text=%3C%22%27%0A&p_id={id}")
+    _, data, _ = await send(f"p_event=refresh&p_id={id}")
+    assert (data["p_subject"], data["text"]) == ("/b", "<\"'\n")
+    assert [each["p_event"] for each in await send(f"p_event=leave&p_id={id}")] == ["leave-ack"]
+
+
+async def test_listening_again_adds_no_subscription(start_daemon):
+    daemon = await start_daemon(SETTINGS | {"limits.topics": 2})
+    id = await join(daemon, p_format="json")
+    for _ in range(3):  # as the Java client does when a stream was cut
+        ack, _ = await ask(daemon, p_event="listen", p_id=id, p_mode="stream", p_subject="/a")
+        assert ack["p_event"] == "listen-ack"
+
+
+async def test_frames_load_the_next_request_by_themselves(start_daemon):
+    body = await ask_js(await start_daemon(SETTINGS), p_event="join-listen", p_format="js", p_subject="/a")
+    assert re.search(
+        r'<script>setTimeout\(function\(\)\{location.href="/pushlet.srv\?p_id=\w+&p_event=refresh"\},0\)', body
+    )
 
 
 async def test_scripts_contain_no_tags_of_publishers(start_daemon):
