@@ -168,7 +168,7 @@ class DialectSettings:
     enable: tuple[str, ...] = setting(
         [],
         string_list(dialect_name),
-        "The protocols of other projects that are served, by their names.",
+        "The protocols of other projects that are served: bayeux, iframe, flash-policy, pushlet, comet4j.",
         "names",
         alias="dialects",
         at_restart=True,

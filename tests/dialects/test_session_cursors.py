@@ -17,11 +17,16 @@ class Comet4jSession:
     transport_name = "comet4j"
 
     def __init__(self, daemon):
-        self.daemon = daemon
+        self.daemon, self.headers = daemon, {}
 
     async def begin(self, topics):
         (conn,) = await self._send(cmd="conn", channels=",".join(topics))
         self._id = conn["data"]["cId"]
+
+    @property
+    def revival(self):
+        """The address of the request that waits for messages."""
+        return f"/comet4j?cmd=revival&cid={self._id}"
 
     async def send_revival(self):
         """Send the request that waits for messages."""
@@ -36,7 +41,7 @@ class Comet4jSession:
         return (data["topic"], data["reason"]) if message["channel"] == "c4j" else data
 
     async def _send(self, **query):
-        answer = await self.daemon.request("GET", f"/comet4j?{urlencode(query)}")
+        answer = await self.daemon.request("GET", f"/comet4j?{urlencode(query)}", None, self.headers)
         return [json.loads(unquote(answer.body[1:-1].decode()))]
 
 
@@ -46,13 +51,18 @@ class PushletSession:
     transport_name = "pushlet"
 
     def __init__(self, daemon):
-        self.daemon = daemon
+        self.daemon, self.headers = daemon, {}
 
     async def begin(self, topics):
         (ack,) = await self._send(p_event="join", p_format="json")
         self._id = ack["p_id"]
         subjects = ",".join(f"/{topic}" for topic in topics)
         await self._send(p_event="listen", p_id=self._id, p_mode="pull", p_subject=subjects)
+
+    @property
+    def revival(self):
+        """See `Comet4jSession`."""
+        return f"/pushlet.srv?p_event=refresh&p_id={self._id}"
 
     async def send_revival(self):
         """See `Comet4jSession`."""
@@ -67,14 +77,14 @@ class PushletSession:
         return (event["topic"], event["reason"]) if event["p_subject"] == "/pushd/gap" else event["data"]
 
     async def _send(self, **query):
-        return (await self.daemon.request("GET", f"/pushlet.srv?{urlencode(query)}")).json
+        return (await self.daemon.request("GET", f"/pushlet.srv?{urlencode(query)}", None, self.headers)).json
 
 
 each_session = pytest.mark.parametrize("session_class", [Comet4jSession, PushletSession])
 
 
 async def receive(session, count):
-    received = []
+    received: list[object] = []
     while len(received) < count:
         received += await session.poll()
     return received

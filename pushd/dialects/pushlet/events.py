@@ -18,6 +18,7 @@ from pushd.wire.json_messages import encode
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _NOT_IN_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot express, section 2.2."""
+_GAPS: Final = "pushd/gap"
 _IN_QUOTES: Final = {'"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 _FORMATS: Final = ("js", "xml", "xml-strict", "json")
 
@@ -69,14 +70,16 @@ class EventWire(StatelessWire):
         return self.event("refresh", p_wait=str(wait), p_url=url)
 
     def message(self, message: Message) -> bytes:
-        """Encode a message. Its fields cannot replace those of the protocol."""
+        """Encode a message; ``b""`` if its channel is that of gaps. Its fields cannot replace those of the protocol."""
+        if message.channel == _GAPS:
+            return b""
         id = {"p_pushd_id": message.id} if message.is_kept else {}
         return self._encode(_fields(message) | {"p_event": "data", "p_subject": f"/{message.channel}", **id})
 
     def gap(self, gap: Gap) -> bytes:
-        """Encode a gap as a message of the subject ``/pushd/gap``, which no publisher can use."""
+        """Encode a gap as a message of a subject whose messages are not delivered."""
         fields = {"topic": gap.topic, "from": gap.start, "to": gap.end, "reason": gap.reason}
-        return self._encode({**fields, "p_event": "data", "p_subject": "/pushd/gap"})
+        return self._encode({**fields, "p_event": "data", "p_subject": f"/{_GAPS}"})
 
     def end(self, channel: str) -> bytes:
         """Return ``b""``: the format cannot express it."""
@@ -93,7 +96,8 @@ class EventWire(StatelessWire):
         return types[self.kind] + b"; charset=utf-8"
 
     def document(self, events: Sequence[bytes]) -> bytes:
-        """Return the body of an answer."""
+        """Return the body of an answer; empty events are left out."""
+        events = [event for event in events if event]
         match self.kind:
             case "xml-strict":
                 return b"<pushlet>%b</pushlet>" % b"".join(events)
