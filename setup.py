@@ -40,7 +40,7 @@ setup(
     package_data={
         "pushd.client": ["py.typed"],
         "pushd.backends.redis": ["lua/*.lua"],
-        "pushd.api.pages": ["*.html", "*.ico", "client/*", "demo/*"],
+        "pushd.api.pages": ["*.html", "*.ico", "client/*", "console/*", "demo/*", "parts/*"],
         "pushd.transports": ["*.html"],
     },
     data_files=[("share/pushd", ETC), ("share/man/man1", ["docs/pushctl.1"])],

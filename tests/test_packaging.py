@@ -1,6 +1,7 @@
 """The packages: the source archive is complete, and the wheel built from it serves every supported Python."""
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from pushd_client.version import VERSION
 
 from pushd import __version__
 
@@ -153,6 +155,13 @@ def test_links_of_the_description_are_absolute_where_the_project_has_an_address(
 def test_metadata_has_the_version_of_the_changelog(wheel: Path) -> None:
     newest = re.search(r"^## \[(\d[^]]*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert newest and metadata(wheel)["Version"] == newest[1] == __version__
+
+
+def test_clients_have_the_version_of_the_daemon() -> None:
+    package, lock = (
+        json.loads((ROOT / "clients/js" / name).read_text()) for name in ("package.json", "package-lock.json")
+    )
+    assert {VERSION, package["version"], lock["version"], lock["packages"][""]["version"]} == {__version__}
 
 
 @pytest.mark.parametrize(

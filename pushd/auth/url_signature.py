@@ -1,7 +1,7 @@
 """The signature of a URL: HMAC-SHA-256 over its method, path and query in a canonical form.
 
 It does not depend on how a client or a proxy writes the URL: percent-encoding and the order of parameters do not
-matter. `pushd.ctl.url_signer` makes signatures.
+matter. `pushd.client.url_signature` makes signatures.
 """
 
 import hmac

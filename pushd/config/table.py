@@ -54,6 +54,13 @@ class HttpSettings:
         "addresses or endpoint strings",
         at_restart=True,
     )
+    console: bool = setting(
+        True,
+        flag,
+        "Whether the addresses for operators include the console, /console/.",
+        "true or false",
+        at_restart=True,
+    )
     reuse_port: bool = setting(
         False,
         flag,

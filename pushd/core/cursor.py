@@ -6,6 +6,7 @@ Without a cursor, a subscriber receives only messages published from now on.
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from pushd.core.errors import BadSince
@@ -27,33 +28,39 @@ class MessageId(NamedTuple):
         return f"{self.epoch}-{self.seq}"
 
 
-class Last(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Last:
     """Begin with the newest `size` messages."""
 
     size: int
 
 
-class Age(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Age:
     """Begin with messages accepted in the last `seconds`."""
 
     seconds: float
 
 
-class Time(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Time:
     """Begin with messages accepted at `unix` seconds or later."""
 
     unix: float
 
 
-class Latest(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Latest:
     """Begin with the newest kept message of each channel."""
 
 
-class Everything(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Everything:
     """Begin with the oldest kept message."""
 
 
-class Now(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Now:
     """Begin with the next message."""
 
 

@@ -21,7 +21,7 @@ _MAYBE = "it may have been published"
 def publish(args: Namespace) -> int:
     """Publish one message, or each line of the input; print the message ids."""
     retry = args.retry if args.retry is not None else _RETRY_SECONDS if args.lines else 0.0
-    publisher = Publisher(api_of(args), retry, has_key=bool(args.retry))
+    publisher = Publisher(api_of(args), retry)
     for number, body in enumerate(_bodies(args), 1):
         content_type = args.type or (content_type_of_file(args.file, body) if args.file else None)
         keep = False if args.no_keep else None
@@ -43,18 +43,16 @@ def publish(args: Namespace) -> int:
 class Publisher:
     """Publishes messages once each, although the daemon may be restarted meanwhile.
 
-    A repeat needs an Idempotency-Key, and a message that has one is kept. So the first message has none, unless repeats
-    are asked for: its receipt shows whether the channel keeps its messages. An address at which nothing answers is an
+    A repeat needs an Idempotency-Key, and a message that has one is kept. An address at which nothing answers is an
     error at once, unless something was published before.
 
-    :param retry_seconds: for how long to repeat a publish that failed.
-    :param has_key: whether the first message has a key, too.
+    :param retry_seconds: for how long to repeat a publish that failed; 0: never, and messages are kept as configured.
     """
 
-    def __init__(self, api: ApiClient, retry_seconds: float, *, has_key: bool) -> None:
+    def __init__(self, api: ApiClient, retry_seconds: float) -> None:
         self._first = api
         self._later = api.with_retries(retry_seconds)
-        self._has_key = has_key
+        self._repeats = retry_seconds > 0
         self._has_published = False
 
     def publish(self, message: Publication) -> list[Receipt | Refused]:
@@ -63,12 +61,11 @@ class Publisher:
         :raises ConnectionFailed: when the daemon does not answer for too long.
         :raises Refused: when it refuses the message.
         """
-        call = self._call(message)
-        if self._has_published:
-            return self._later.perform(call)
-        outcomes = self._publish_first(call)
+        if self._repeats and message.keep is None:
+            message = replace(message, keep=True)
+        call = calls.publish_to(message.channel, message)
+        outcomes = self._later.perform(call) if self._has_published else self._publish_first(call)
         self._has_published = True
-        self._has_key |= any(isinstance(each, Receipt) and each.id is not None for each in outcomes)
         return outcomes
 
     def _publish_first(self, call: Call[list[Receipt | Refused]]) -> list[Receipt | Refused]:
@@ -76,14 +73,9 @@ class Publisher:
             return self._first.perform(call)
         except (ConnectionFailed, TemporarilyRefused) as error:
             is_unreachable = isinstance(error, ConnectionFailed) and not error.is_sent
-            if is_unreachable or not self._has_key or not call.repeat.allows(error):
+            if is_unreachable or not self._repeats or not call.repeat.allows(error):
                 raise
             return self._later.perform(call)
-
-    def _call(self, message: Publication) -> Call[list[Receipt | Refused]]:
-        if self._has_key and message.keep is None:
-            message = replace(message, keep=True)
-        return calls.publish_to(message.channel, message)
 
 
 def _bodies(args: Namespace) -> Iterator[bytes]:

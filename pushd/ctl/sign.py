@@ -2,15 +2,13 @@
 
 import re
 import time
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import Namespace
 from pathlib import Path
 
-from pushd.ctl.durations import duration
+from pushd.client import url_signature
+from pushd.client.key_material import read_hmac_secret
 from pushd.ctl.errors import EXIT_USAGE, CtlError
-from pushd.ctl.url_signer import sign
 
-_SECRET_BYTES = 32
-"""The least bytes of a secret that the daemon accepts."""
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -31,13 +29,12 @@ def sign_url(args: Namespace) -> int:
         raise NotSignable("--until is for GET and HEAD: a client that publishes does not reconnect")
     secret = _read_secret(file)
     try:
-        url = sign(
+        url = url_signature.sign_url(
             args.signed_url,
-            key_id,
-            secret,
-            expires=now + args.expires,
+            (key_id, secret),
+            exp=now + args.expires,
             until=until,
-            subject=args.sub,
+            sub=args.sub,
             method=args.method,
             mount=args.mount,
         )
@@ -45,33 +42,6 @@ def sign_url(args: Namespace) -> int:
         raise NotSignable(str(error)) from None
     print(url)
     return 0
-
-
-def add_sign_options(command: ArgumentParser) -> None:
-    """Add the options of `pushctl sign` to its parser."""
-    command.add_argument("signed_url", metavar="URL", help="an absolute URL, or a path with an optional query")
-    command.add_argument(
-        "--key", required=True, metavar="KID[=FILE]", help="id of the key, as in [auth.url_keys], and its file"
-    )
-    command.add_argument("--key-file", metavar="FILE", help="file of the key, if --key does not name it")
-    command.add_argument(
-        "--expires",
-        type=duration,
-        default=300,
-        metavar="DURATION",
-        help="until when it may be used first (default: 5m)",
-    )
-    command.add_argument(
-        "--until",
-        type=duration,
-        metavar="DURATION",
-        help="until when a client that has used it may reconnect (default: an hour after --expires)",
-    )
-    command.add_argument("--sub", type=_subject, help="subject: the user, device or service")
-    command.add_argument("--method", choices=("GET", "HEAD", "POST", "PUT"), default="GET", help="(default: GET)")
-    command.add_argument(
-        "--mount", default="", metavar="PATH", help="path that a proxy removes before it passes requests on"
-    )
 
 
 def _key(args: Namespace) -> tuple[str, str]:
@@ -84,17 +54,10 @@ def _key(args: Namespace) -> tuple[str, str]:
 
 
 def _read_secret(file: str) -> bytes:
-    """Return the secret in a file; a line end at the end of the file does not count, as for the daemon."""
+    """Return the secret in a file, which the daemon accepts."""
     try:
-        secret = Path(file).read_bytes().rstrip(b"\r\n")
+        return read_hmac_secret(Path(file))
     except OSError as error:
         raise CtlError(f"{file}: {error.strerror or error}") from error
-    if len(secret) < _SECRET_BYTES:
-        raise CtlError(f"{file}: must have at least {_SECRET_BYTES} bytes (has {len(secret)})")
-    return secret
-
-
-def _subject(text: str) -> str:
-    if not 0 < len(text.encode("utf-8", "surrogatepass")) <= 255:
-        raise ArgumentTypeError("must have 1 to 255 bytes")
-    return text
+    except ValueError as error:
+        raise CtlError(f"{file}: {error}") from None

@@ -16,6 +16,7 @@ from pushd.core.outbox import Policy
 from pushd.core.register import Register
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
+from pushd.hub.channel_counts import ChannelCounts
 from pushd.hub.exclusions import Exclusions
 from pushd.hub.scheduling import FanOutScheduler
 from pushd.metrics import Counters
@@ -27,6 +28,7 @@ class BackendListener:
     :param disconnect: disconnects a subscriber with a refusal.
     :param replay: replays the history to a subscriber from a start position.
     :param on_health: see `BackendEvents`.
+    :param counts: counts the messages of each channel.
     """
 
     log = Logger()
@@ -40,6 +42,7 @@ class BackendListener:
         disconnect: Callable[[Subscriber, Exception], None],
         replay: Callable[[Subscriber, StartPosition], Coroutine[Any, Any, None]],
         on_health: Callable[[str | None], None],
+        counts: ChannelCounts,
     ) -> None:
         self._dispatcher = dispatcher
         self._register = register
@@ -49,6 +52,7 @@ class BackendListener:
         self._disconnect = disconnect
         self._replay = replay
         self._on_health = on_health
+        self._counts = counts
 
     def events(self) -> BackendEvents:
         """Return the callbacks."""
@@ -66,11 +70,15 @@ class BackendListener:
     def on_message(self, message: Message) -> None:
         """Fan a message out in the next reactor turn."""
         self._dispatcher.accept(message)
+        if self._counts.is_on:
+            self._counts.count(message.channel)
         self._scheduler.schedule()
 
     def on_excluding(self, message: Message, exclude: Exclusion) -> None:
         """Fan a message out to all but a connection of its publisher, if that is at this node."""
         self._dispatcher.accept(message, self._exclusions.find(exclude))
+        if self._counts.is_on:
+            self._counts.count(message.channel)
         self._scheduler.schedule()
 
     def on_deleted(self, channel: str) -> None:

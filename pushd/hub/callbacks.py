@@ -150,6 +150,11 @@ class CallbackChecks:
         else:
             await self._check("publish", peer, tuple(dict.fromkeys(channels)), ("publish",))
 
+    @property
+    def asks_about_topics(self) -> bool:
+        """Whether the application may allow a peer what its grant does not: to subscribe or to publish."""
+        return self.application.asks_subscribe or self.application.asks_publish
+
     def asks_publish_of(self, peer: Peer) -> bool:
         """Return whether the application is asked about what a peer publishes."""
         return self.application.asks_publish and not peer.grant.is_full

@@ -35,6 +35,7 @@ from pushd.hub.authorization import actions_of, check_authenticated, check_opera
 from pushd.hub.availability import STOPPING, Availability
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.callbacks import CallbackChecks
+from pushd.hub.channel_counts import ChannelCounts
 from pushd.hub.channel_settings import ChannelSettings
 from pushd.hub.credentials import Credentials
 from pushd.hub.disconnection import Disconnector
@@ -43,7 +44,7 @@ from pushd.hub.kicks import Kicks
 from pushd.hub.memory_relief import MemoryRelief
 from pushd.hub.presence import Presence
 from pushd.hub.publishing import Publisher, Receipt
-from pushd.hub.queries import NO_CHANNEL, ChannelStatus, HistoryPage, Queries
+from pushd.hub.queries import NO_CHANNEL, ChannelDetails, ChannelStatus, HistoryPage, Queries
 from pushd.hub.quotas import Quotas
 from pushd.hub.replay import Replay, drained
 from pushd.hub.requests import Requests
@@ -121,7 +122,8 @@ class Hub:
         )
         """The credentials of open connections."""
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
-        self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns)
+        counts = ChannelCounts(clock.seconds)
+        self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns, counts)
         self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
         """Requests and replies."""
         self._publisher.reply = self.requests.reply
@@ -140,6 +142,7 @@ class Hub:
             self.disconnect,
             self.replay_and_go_live,
             self._availability.on_health,
+            counts,
         )
 
     # Start and stop
@@ -236,7 +239,8 @@ class Hub:
 
         :param drafts: may be a long generator; it is read in several reactor turns.
         :param key: the idempotency key: a repeat within two minutes returns the first result and publishes nothing.
-        :param as_whole: whether to raise `RateLimited`, and publish nothing, when a rate does not allow all of them.
+        :param as_whole: whether to raise a refusal, and publish nothing, when the peer may not publish all of them or
+            a rate does not allow it.
         :raises IdempotencyMismatch: when the key was used before with another body.
         """
         return self._publisher.publish_all(peer, self.revocations.unless_revoked(peer, drafts), key, as_whole=as_whole)
@@ -296,7 +300,7 @@ class Hub:
         :raises Unavailable: when the backend cannot open the topics.
         """
         await self.callbacks.check_read(peer, topics, *actions_of(since))
-        return await self._backend.open(topics, since)
+        return await self._subscriptions.open(topics, since)
 
     async def replay_and_go_live(
         self, subscriber: Subscriber, opening: StartPosition, *, report_gaps: bool = True
@@ -408,6 +412,14 @@ class Hub:
         """
         check_operation(peer, "channels")
         return await self._backend.names(prefix, after, limit)
+
+    async def channel_details(self, peer: Peer, names: Sequence[str]) -> ChannelDetails:
+        """Return the states of channels, and count their messages for the next 30 seconds.
+
+        :raises NotGranted: when the peer may not list channels.
+        """
+        check_operation(peer, "channels")
+        return await self._queries.channel_details(names)
 
     async def delete(self, peer: Peer, channel: str) -> None:
         """Delete a channel, and end the subscriptions to it.

@@ -16,6 +16,7 @@ from pushd.core.outbox import Policy
 from pushd.core.register import Register, page_among
 from pushd.core.replay import ChannelInfo
 from pushd.core.subscriber import Subscriber
+from pushd.hub.channel_counts import ChannelCounts
 from pushd.hub.memory_relief import NO_ROOM
 from pushd.metrics import Counters, DeliveryMetrics, render
 from pushd.net.turn_slices import Slices
@@ -48,6 +49,21 @@ class ChannelStatus(NamedTuple):
     """Number of subscribers by transport, including those to a pattern that matches the channel."""
 
 
+class CountedChannel(NamedTuple):
+    """The state of a channel, and how many of its messages were counted."""
+
+    status: ChannelStatus
+    published: int
+
+
+class ChannelDetails(NamedTuple):
+    """The states of several channels."""
+
+    channels: list[CountedChannel]
+    seconds: float
+    """How long messages have been counted at this node."""
+
+
 class Queries:
     """Reads the history, states of channels, connections and metrics, in time slices if there is much to read."""
 
@@ -59,6 +75,7 @@ class Queries:
         budget: Budget,
         counters: Counters,
         turns: Slices,
+        counts: ChannelCounts,
     ) -> None:
         self._backend = backend
         self._dispatcher = dispatcher
@@ -66,6 +83,7 @@ class Queries:
         self._budget = budget
         self._counters = counters
         self._turns = turns
+        self._counts = counts
 
     def connections(self, channel: str | None, after: str | None, limit: int) -> Sequence[Subscriber]:
         """See `Hub.connections`."""
@@ -139,4 +157,23 @@ class Queries:
         audience = await self._backend.audience(channel)
         if info is None and not audience.named:
             raise UnknownChannel(NO_CHANNEL)
-        return ChannelStatus(info or ChannelInfo(channel, 0, 0, None, None, None, False), dict(audience.transports))
+        return ChannelStatus(info or _without_messages(channel), dict(audience.transports))
+
+    async def channel_details(self, names: Sequence[str]) -> ChannelDetails:
+        """See `Hub.channel_details`."""
+        self._counts.watch()
+        details: list[CountedChannel] = []
+        counted = 0
+        for name in names:
+            info = await self._backend.info(name) or _without_messages(name)
+            audience = await self._backend.audience(name)
+            details.append(CountedChannel(ChannelStatus(info, dict(audience.transports)), self._counts.of(name)))
+            counted += sum(audience.transports.values())
+            if counted > _COUNTED:
+                counted = 0
+                await self._turns.next_turn()
+        return ChannelDetails(details, self._counts.age)
+
+
+def _without_messages(channel: str) -> ChannelInfo:
+    return ChannelInfo(channel, 0, 0, None, None, None, False)

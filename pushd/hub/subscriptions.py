@@ -102,9 +102,7 @@ class Subscriptions:
         subscriber.restart(fresh)
         subscriber.start_replay(fresh).reads_history = not isinstance(since, Now)
         try:
-            opening = await self._backend.open(fresh, since)
-            if not isinstance(since, Now | Last | Latest) or opening.gaps:
-                opening = opening._replace(start_cursor=await self._start_cursor(fresh, since, opening))
+            opening = await self.open(fresh, since)
         except BaseException as error:
             self.unsubscribe(subscriber, fresh)
             if isinstance(error, Refusal):
@@ -113,6 +111,16 @@ class Subscriptions:
         _check_open(subscriber)
         if live:
             opening = opening._replace(start_cursor=self._cursor_of_live(subscriber, live, opening.position))
+        return opening
+
+    async def open(self, topics: Sequence[str], since: Since) -> StartPosition:
+        """Return where a subscription to topics begins, with its start cursor; nothing is subscribed.
+
+        :raises Unavailable: when the backend cannot open the topics.
+        """
+        opening = await self._backend.open(topics, since)
+        if not isinstance(since, Now | Last | Latest) or opening.gaps:
+            opening = opening._replace(start_cursor=await self._start_cursor(topics, since, opening))
         return opening
 
     async def _start_cursor(self, topics: Sequence[str], since: Since, opening: StartPosition) -> MessageId:

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.web.client import Agent
 
 from pushd.audit.log import AuditLog
 from pushd.auth.authenticator import Authenticator, Verifier
@@ -34,7 +34,7 @@ from pushd.core.revocations import Revocation, Revocations
 from pushd.hub.hub import Hub
 from pushd.hub.revocations import DEFAULT_LIFETIME, RevocationControl
 from pushd.metrics import Counters
-from pushd.net.outgoing_requests import CONNECT_SECONDS, checked_sending
+from pushd.net.outgoing_requests import QuietConnectionPool, Send, checked_sending
 from pushd.net.unix_clock import UnixClock
 
 _NAMED: Final = 10
@@ -86,6 +86,11 @@ def check_credentials(config: Config) -> Iterator[Mistake]:
         yield from error.mistakes
 
 
+def open_sending(reactor: Any) -> Send:
+    """Return what sends the requests of one issuer, each over its own connection to an address that was checked."""
+    return checked_sending(reactor, QuietConnectionPool(reactor, persistent=False))
+
+
 def make_callback(reactor: Any, counters: Counters) -> Callback:
     """Return the callback, which asks nothing until it is configured."""
     pool = make_pool(reactor)
@@ -116,7 +121,7 @@ class AuthenticationService(MultiService):
         self._unix_time = unix_time = unix_time or UnixClock()
         self.authenticator = Authenticator((), unix_time, FULL)
         self.jwt = JwtVerifier((), unix_time)
-        self._jwks = JwksSources(Agent(reactor, connectTimeout=CONNECT_SECONDS), reactor, self._on_withdrawn)
+        self._jwks = JwksSources(partial(open_sending, reactor), reactor, self._on_withdrawn)
         self._jwks.setServiceParent(self)
         self.callback = make_callback(reactor, counters or Counters())
         self.callback.setServiceParent(self)

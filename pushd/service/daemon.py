@@ -98,7 +98,7 @@ class Daemon(MultiService):
             channel_rules(config),
         )
         open_audit(self.hub.audit, config)
-        open_hooks(self.hub.hooks, config.hooks, reactor)
+        open_hooks(self.hub.hooks, config.hooks)
         self._on_reload += [
             lambda new: reopen_audit(self.hub.audit, new),
             lambda new: reload_hooks(self.hub.hooks, new.hooks),
@@ -133,7 +133,8 @@ class Daemon(MultiService):
         self._on_reload.append(lambda new: self._dialects.reconfigure(new.dialects))
         self._root = self._make_root()
         self._site, self._lines = self._make_site(self._root), self._make_lines()
-        admin = self._make_site(AdminRoot(self._context, self.hub, self._authentication.failures))
+        has_console, failures = config.http.console, self._authentication.failures
+        admin = self._make_site(AdminRoot(self._context, self.hub, failures, has_console=has_console))
         self._sites = self._site, admin
         self._transports: list[Transport] = [*self._root.transports, self._lines]
         listeners = (
@@ -291,6 +292,7 @@ class Daemon(MultiService):
             spread,
             self._authentication.failures,
             serves_admin=not self._config.http.admin_listen,
+            has_console=self._config.http.console,
             dialects=self._dialects.all,
         )
         self._on_reload += [

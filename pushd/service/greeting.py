@@ -17,6 +17,8 @@ def greeting(config: Config, listeners: Sequence[ListenerService]) -> Iterator[s
     yield f"Subscribe: curl -N {base}/sse/demo"
     yield f"Publish: curl -d hello {base}/pub/demo"
     yield f"Demos: {base}/demo/"
+    if config.http.console and not config.http.admin_listen:
+        yield f"Console: {base}/console/"
 
 
 def _history(config: Config) -> str:

@@ -7,6 +7,7 @@ from twisted.web.resource import Resource
 
 from pushd.api.channels import ChannelsResource
 from pushd.api.connections import ConnectionsResource, RenewalResource
+from pushd.api.console import ConsoleResource
 from pushd.api.cursor import CursorResource
 from pushd.api.demo import DemoResource
 from pushd.api.explain import ExplainResource
@@ -15,7 +16,7 @@ from pushd.api.heartbeat import HeartbeatResource
 from pushd.api.history import HistoryResource
 from pushd.api.hooks import HooksResource
 from pushd.api.metrics import MetricsResource
-from pushd.api.pages import FAVICON, INDEX, SCRIPTS
+from pushd.api.pages import FAVICON, INDEX, INDEX_POLICY, SCRIPTS
 from pushd.api.presence import PresenceResource
 from pushd.api.publish import PublishResource
 from pushd.api.request import RequestResource
@@ -89,8 +90,11 @@ class _Branch(Resource):
 class AdminRoot(_Branch):
     """The addresses for operators, on a listener of their own."""
 
-    def __init__(self, context: HttpContext, hub: Hub, failures: Callable[[], list[str]]) -> None:
-        super().__init__(context, _admin_routes(context, hub) | {b"health": HealthResource(context, hub, failures)})
+    def __init__(
+        self, context: HttpContext, hub: Hub, failures: Callable[[], list[str]], *, has_console: bool = True
+    ) -> None:
+        routes = _admin_routes(context, hub, has_console=has_console)
+        super().__init__(context, routes | {b"health": HealthResource(context, hub, failures)})
 
 
 class Root(_Branch):
@@ -109,6 +113,7 @@ class Root(_Branch):
         failures: Callable[[], list[str]],
         *,
         serves_admin: bool,
+        has_console: bool = True,
         dialects: Sequence[Dialect] = (),
     ) -> None:
         """Build the resources.
@@ -116,6 +121,7 @@ class Root(_Branch):
         :param spread: the seconds over which reconnects are distributed after a shutdown.
         :param failures: returns what of the parts besides the hub does not work.
         :param serves_admin: whether it also has the addresses for operators.
+        :param has_console: whether the console is among the addresses for operators.
         :param dialects: whose addresses it has, too; none of them hides another.
         """
         self.sse = SseResource(context, hub, clock, keepalive.sse, spread)
@@ -135,7 +141,7 @@ class Root(_Branch):
         }
         self.transports: list[Transport] = [self.sse, stream, replace, mixed, self.websocket, held_requests]
         routes: dict[bytes, Resource] = {
-            b"": PageResource(context, b"text/html; charset=utf-8", INDEX),
+            b"": PageResource(context, b"text/html; charset=utf-8", INDEX, INDEX_POLICY),
             b"pub": PublishResource(context, hub),
             b"request": RequestResource(context, hub),
             b"sse": self.sse,
@@ -156,15 +162,17 @@ class Root(_Branch):
             b"favicon.ico": PageResource(context, b"image/x-icon", FAVICON),
         }
         routes |= {name.encode("ascii"): ScriptResource(context, script) for name, script in SCRIPTS.items()}
-        admin = _admin_routes(context, hub) if serves_admin else {b"connections": RenewalResource(context, hub)}
+        renewal: dict[bytes, Resource] = {b"connections": RenewalResource(context, hub)}
+        admin = _admin_routes(context, hub, has_console=has_console) if serves_admin else renewal
         of_dialects = {path: resource for dialect in dialects for path, resource in dialect.routes.items()}
         self.transports += [transport for dialect in dialects for transport in dialect.transports]
         super().__init__(context, of_dialects | routes | admin)
 
 
-def _admin_routes(context: HttpContext, hub: Hub) -> dict[bytes, Resource]:
+def _admin_routes(context: HttpContext, hub: Hub, *, has_console: bool) -> dict[bytes, Resource]:
     auth = {b"explain": ExplainResource(context), b"revocations": RevocationsResource(context, hub)}
-    return {
+    console: dict[bytes, Resource] = {b"console": ConsoleResource(context)} if has_console else {}
+    return console | {
         b"auth": _Branch(context, auth),
         b"channels": ChannelsResource(context, hub),
         b"connections": ConnectionsResource(context, hub),

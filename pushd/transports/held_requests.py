@@ -23,6 +23,8 @@ from pushd.transports.live_connections import LiveConnections
 
 ANSWER: Final = QueueLimits(1000, 1 << 20)
 """The limits of one answer; the rest is sent with the next."""
+_READ_SECONDS: Final = 5.0
+"""How long a request whose time is over waits for the history, before it is answered without."""
 
 
 class _NullWire(DataOnlyWire):
@@ -60,7 +62,9 @@ class _HeldRequest:
     async def begin(
         self, topics: Sequence[str], since: Since, seconds: float, member: AsMember | None, *, responder: bool
     ) -> None:
-        """Subscribe, then wait for at most `seconds`, counted from when the start position is known."""
+        """Subscribe, then wait for at most `seconds`, counted from when the start position is known. The history is
+        read even if they are none.
+        """
         poll, hub = self.subscriber, self._requests.hub
         opening = await self._requests.live.subscribe(self, topics, since, member, responder=responder)
         if opening is None:
@@ -68,10 +72,13 @@ class _HeldRequest:
         poll.position = str(opening.cursor)
         if opening.is_complete:
             poll.has_ended = True
-            self.expire()
+            poll.finish()
         else:
-            self._requests.timers.start(self, 0 if self._is_hurried else seconds)
+            self._is_hurried |= not seconds
+            self._requests.timers.start(self, _READ_SECONDS if self._is_hurried else seconds)
             await hub.replay_and_go_live(poll, opening)
+            if self._is_hurried:
+                self._answer_if_read()
 
     def deliver_result(self, result: PollResult) -> None:
         """Answer with the result of the poll."""
@@ -84,7 +91,7 @@ class _HeldRequest:
     def topics_ended(self) -> None:
         """Called when every channel has ended: answer the request."""
         self.subscriber.has_ended = True
-        self.expire()
+        self.subscriber.finish()
 
     def close(self, why: Refusal) -> None:
         """Answer with what there is; refuse if the subscription is still being opened, or the peer lost its rights."""
@@ -94,7 +101,7 @@ class _HeldRequest:
             self._request.answer(render_refusal(self._request, why))
             self._answer(None)
         elif self.subscriber.position:
-            self.expire()
+            self.subscriber.finish()
         else:
             self._requests.live.remove(self, why)
 
@@ -109,17 +116,26 @@ class _HeldRequest:
             self._answer(None)
 
     def hurry(self) -> None:
-        """Answer with what there is, as soon as the start position of the subscription is known.
+        """Answer with what there is, as soon as the history was read.
 
         Called when more requests follow, perhaps after the end and before the answer.
         """
         self._is_hurried = True
-        if self.subscriber.position and not self.subscriber.is_closed:
-            self.expire()
+        if self.subscriber.position:
+            self._answer_if_read()
 
     def expire(self) -> None:
-        """Answer with what there is."""
-        self.subscriber.finish()
+        """Called when the time is over: answer with what there is, at once only if the history was read."""
+        if self._is_hurried or self.subscriber.catch_up is None:
+            self.subscriber.finish()
+        else:
+            self._is_hurried = True
+            self._requests.timers.start(self, _READ_SECONDS)
+
+    def _answer_if_read(self) -> None:
+        """Answer with what there is, unless that was done or the history is still being read."""
+        if not self.subscriber.is_closed and self.subscriber.catch_up is None:
+            self.subscriber.finish()
 
 
 class HeldRequests:

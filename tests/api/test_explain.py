@@ -5,9 +5,9 @@ import time
 from hashlib import sha256
 
 import pytest
+from pushd_client import sign_url
 
 from pushd.core.peer import DAEMON
-from pushd.ctl.url_signer import sign
 from tests.daemon_fixtures import Start
 
 BEARER = {"Authorization": "Bearer operator"}
@@ -105,6 +105,7 @@ async def test_other_methods_are_refused(daemon):
 
 
 SECRET = b"a key of signed URLs with at least 32 bytes"
+PAST = int(time.time()) - 900
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def config(tmp_path, tokens_file):
 
 
 def signed(path, **options):
-    return sign(path, "web", SECRET, **({"expires": int(time.time()) + 300} | options))
+    return sign_url(path, ("web", SECRET), **options)
 
 
 async def explain_url(daemon, url, **more):
@@ -132,7 +133,7 @@ async def explain_url(daemon, url, **more):
 
 async def test_signed_url_is_explained(start_daemon: Start, config):
     daemon = await start_daemon({}, file=config)
-    url = signed("/sse/a,b/*", subject="alice")
+    url = signed("/sse/a,b/*", sub="alice")
     allowed = True, None, "allow", "path", "a", "alice", "url:web"
     for given in (url, f"https://push.example.org{url}", f"{url}&lastEventId=x-1"):
         assert await explain_url(daemon, given) == allowed
@@ -154,8 +155,8 @@ async def test_signed_url_is_explained(start_daemon: Start, config):
     [
         (signed("/sse/a") + "A", ("token-invalid", "signature", "sig")),
         (signed("/sse/a").replace("kid=web", "kid=other"), ("token-invalid", "key", "kid")),
-        (signed("/sse/a", expires=10, until=20), ("token-expired", "expiry", "until")),
-        (signed("/sse/a", expires=10, until=int(time.time()) + 900), ("token-expired", "first-use", "exp")),
+        (signed("/sse/a", exp=PAST, until=PAST), ("token-expired", "expiry", "until")),
+        (signed("/sse/a", exp=PAST, until=int(time.time()) + 900), ("token-expired", "first-use", "exp")),
         (f"/push{signed('/sse/a')}", ("token-invalid", "signature", "sig")),
         (signed("/channels"), ("forbidden", "allow", "path")),
         ("/sse/a?exp=5", ("token-missing", "allow", "auth.anonymous.subscribe")),
@@ -174,7 +175,7 @@ async def test_url_without_a_signature_is_that_of_a_peer_without_a_credential(st
 
 async def test_revoked_subject_of_a_signed_url(start_daemon: Start, config):
     daemon = await start_daemon({}, file=config)
-    url = signed("/sse/a", subject="alice")
+    url = signed("/sse/a", sub="alice")
     assert (await explain_url(daemon, url))[0]
     await daemon._service.hub.revocations.revoke(DAEMON, ("sub", "alice"))
     assert (await explain_url(daemon, url))[:4] == (False, "token-revoked", "revocation", "sub")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pushd_client import sign_url
 
 from pushd.auth.signed_urls import RECONNECT_SECONDS, SignedUrls, verify
 from pushd.auth.token_checks import Check, CheckFailed
@@ -14,7 +15,6 @@ from pushd.core.errors import BadParameter, Refusal, TokenInvalid, Unavailable
 from pushd.core.grant import ACTIONS, OPERATIONS
 from pushd.core.identity import Identity
 from pushd.core.remembered_urls import RememberedUrls
-from pushd.ctl.url_signer import sign
 from tests.auth.signed_url_vectors import KEY_ID, NOW, SECRET
 from tests.auth.test_authenticator import now as result_of
 
@@ -229,7 +229,7 @@ def world() -> World:
 
 def signed(path: str = "/sse/a", **options: Any) -> str:
     """Return a URL that expires in five minutes."""
-    return sign(path, KEY_ID, SECRET, **({"expires": NOW + 300} | options))
+    return sign_url(path, (KEY_ID, SECRET), **({"exp": NOW + 300} | options))
 
 
 @pytest.mark.parametrize("until", [None, NOW + 1000])
@@ -294,7 +294,7 @@ def test_use_before_exp_is_accepted_without_the_backend_and_a_reconnect_is_not(w
 
 
 def test_url_of_a_removed_key_is_refused_and_another_key_is_accepted(world: World) -> None:
-    old, new = sign("/sse/a", "old", KEYS["old"], expires=NOW + 300), signed()
+    old, new = sign_url("/sse/a", ("old", KEYS["old"]), exp=NOW + 300), signed()
     assert [world.use(old), world.use(new)] == ["accepted", "accepted"]
     world.signed_urls.keys = {KEY_ID: SECRET}
     assert [world.use(old), world.use(new)] == ["token-invalid", "accepted"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from tests.authorization.credentials import HEARTBEATS, SETUP, bearer, subject_of
+from tests.dialects.bayeux.client import Bayeux
 from tests.transports.askers import REPLIES, Reply
 from tests.transports.client import Closed, Received, Refused
 from tests.transports.daemon import RunningDaemon, until
@@ -251,6 +252,32 @@ class Line:
         return ALLOWED if code in self.accepted else code
 
 
+@dataclass(frozen=True)
+class BayeuxMessage:
+    """A message of Bayeux, in a session of its own, with the token in the handshake."""
+
+    channel: str
+    fields: dict[str, Any]
+    handshake: dict[str, Any] = field(default_factory=dict)
+
+    async def __call__(self, prepared: Prepared, token: str | None) -> str:
+        """Begin a session, and send the message; see `Row.send`."""
+        ext = {"pushd": self.handshake | ({} if token is None else {"token": token})}
+        client = Bayeux(prepared.daemon)
+        handshake = client.message("/meta/handshake", supportedConnectionTypes=["long-polling"], ext=ext)
+        answer = await client.request(json.dumps([handshake]).encode())
+        if answer.status != 200:
+            return str(answer.json["error"]["code"])
+        reply = answer.json[0]
+        if reply["successful"]:
+            client.id = reply["clientId"]
+            reply = await client.send(self.channel, **self.fields)
+        if reply["successful"] and self.channel == _SUBSCRIBE:
+            await client.connect(timeout=0)
+            (reply, *_) = await client.connect(timeout=0)
+        return ALLOWED if reply["successful"] else str(reply["error"].split(":")[2])
+
+
 async def end_of(client: JsonWebSocket) -> Closed | None:
     """Return the end of a WebSocket that was closed at once; None if it answers a command instead."""
     answered = client.ask(ping=1)
@@ -286,7 +313,7 @@ _ACCEPTS = ("text/event-stream", "application/x-ndjson", "multipart/mixed")
 _READ = ("subscribe", "history")
 _LINE = json.dumps({"channel": CHANNEL, "data": "x"})
 _SCRIPTS = ("/client.js", "/client-tabs.js", "/client-element.js")
-_OPEN_PATHS = ("/", "/favicon.ico", "/demo/", "/health/live", "/health/ready", *_SCRIPTS)
+_OPEN_PATHS = ("/", "/favicon.ico", "/demo/", "/console/", "/health/live", "/health/ready", *_SCRIPTS)
 
 HTTP_ROWS = (
     *(
@@ -392,6 +419,7 @@ HTTP_ROWS = (
     ),
     *(Row(f"{method} /version", (), Http(method, "/version"), needs_token=True) for method in ("GET", "HEAD")),
     *(Row(f"{method} /metrics", ("metrics",), Http(method, "/metrics")) for method in ("GET", "HEAD")),
+    Row("GET /channels?details=1", ("channels",), Http("GET", "/channels?details=1&prefix=room")),
     *(Row(f"{method} /channels", ("channels",), Http(method, "/channels?prefix=room")) for method in ("GET", "HEAD")),
     *(Row(f"{method} /connections", ("connections",), Http(method, "/connections")) for method in ("GET", "HEAD")),
     Row("GET /connections of a channel", ("connections",), Http("GET", f"/connections?channel={CHANNEL}")),
@@ -471,5 +499,17 @@ COMMAND_ROWS = (
     Row("TCP HELP", (), Line("HELP"), is_open=True),
     Row("TCP QUIT", (), Line("QUIT"), is_open=True),
 )
+_SUBSCRIBE: Final = "/meta/subscribe"
+_BOB = {"presence_id": "bob"}
+BAYEUX_ROWS = (
+    Row("Bayeux subscribe", _READ, BayeuxMessage(_SUBSCRIBE, {"subscription": f"/{CHANNEL}"})),
+    Row("Bayeux subscribe to a pattern", _READ, BayeuxMessage(_SUBSCRIBE, {"subscription": "/room/**"})),
+    Row(
+        "Bayeux subscribe as a member",
+        (*_READ, "manage"),
+        BayeuxMessage(_SUBSCRIBE, {"subscription": f"/{CHANNEL}"}, _BOB),
+    ),
+    Row("Bayeux publish", ("publish",), BayeuxMessage(f"/{CHANNEL}", {"data": "x"})),
+)
 REPLY_ROWS = tuple(Row(f"{reply.__name__}", ("reply",), Replying(reply), prepare=prepare_request) for reply in REPLIES)
-ROWS = (*HTTP_ROWS, *COMMAND_ROWS, *REPLY_ROWS)
+ROWS = (*HTTP_ROWS, *COMMAND_ROWS, *BAYEUX_ROWS, *REPLY_ROWS)

@@ -68,7 +68,7 @@ async def test_every_method_of_every_route_has_a_row(start_daemon: Start) -> Non
 async def test_what_is_open_does_not_use_the_hub(start_daemon: Start) -> None:
     routes = routes_of(await start_daemon({}))
     is_open = {segment for segment, resource in routes.items() if resource.is_open}
-    assert is_open == {"/", "/demo", "/favicon.ico", "/health", *(f"/{name}" for name in SCRIPTS)}
+    assert is_open == {"/", "/console", "/demo", "/favicon.ico", "/health", *(f"/{name}" for name in SCRIPTS)}
     for segment in is_open - {"/health"}:
         assert not [value for value in vars(routes[segment]).values() if isinstance(value, Hub)]
     source = inspect.getsource(type(routes["/health"]))

@@ -66,6 +66,40 @@ def test_cometd_that_is_cut(page: Page, page_errors: list[str], bayeux: Daemon, 
     page_errors.clear()  # of the connections that were cut
 
 
+RELOAD = """async (transport) => {
+  const { CometD } = await import("/npm/cometd/cometd.js");
+  const { AckExtension } = await import("/npm/cometd/AckExtension.js");
+  const { ReloadExtension } = await import("/npm/cometd/ReloadExtension.js");
+  const client = window.client = new CometD();
+  client.registerExtension("ack", new AckExtension({ cometd: client }));
+  for (const type of client.getTransportTypes()) if (type !== transport) client.unregisterTransport(type);
+  client.registerExtension("reload", new ReloadExtension({ cometd: client }));
+  client.configure({ url: location.origin + "/cometd", logLevel: "error" });
+  window.received = [];
+  await new Promise((done) => client.handshake(() => {
+    client.subscribe("/room/a", (message) => received.push(message.data), done);
+  }));
+  return client.getClientId();
+}"""
+
+
+@pytest.mark.parametrize("transport", ["long-polling", "websocket"])
+def test_session_survives_a_reload_of_the_page(page: Page, bayeux: Daemon, transport: str) -> None:
+    page.route("**/npm/**", serve_package)
+    page.goto(f"http://127.0.0.1:{bayeux.port}/health/live")
+    id = page.evaluate(RELOAD, transport)
+    bayeux.publish("room/a", "before")
+    page.wait_for_function("received.length >= 1")
+    page.evaluate("client.reload()")
+    page.reload()
+    bayeux.publish("room/a", "meanwhile")
+    assert page.evaluate(RELOAD, transport) == id
+    bayeux.publish("room/a", "after")
+    page.wait_for_function("received.includes('after')")
+    assert page.evaluate("received")[-2:] == ["meanwhile", "after"]
+    page.goto("about:blank")
+
+
 @pytest.mark.parametrize("transport", ["callback-polling"])
 def test_cometd_by_scripts(page: Page, bayeux: Daemon, transport: str) -> None:
     page.route("**/npm/**", serve_package)

@@ -6,8 +6,8 @@ from hashlib import sha256
 
 import pytest
 from playwright.sync_api import Page
+from pushd_client import sign_url
 
-from pushd.ctl.url_signer import sign
 from tests.auth.signed_url_vectors import SECRET
 from tests.browser.daemon import Daemon, wait
 from tests.browser.screen import open_blank
@@ -53,7 +53,7 @@ def test_reconnect_after_exp_and_before_until_misses_nothing(
 ) -> None:
     channel, now = f"signed/{kind}", int(time.time())
     url, unused = (
-        sign(f"/sse/{topic}", "web", SECRET, expires=now + SECONDS, until=now + 600) for topic in (channel, "other")
+        sign_url(f"/sse/{topic}", ("web", SECRET), exp=now + SECONDS, until=now + 600) for topic in (channel, "other")
     )
     open_blank(page, signing)
     if kind == "EventSourcePolyfill":

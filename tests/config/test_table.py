@@ -21,6 +21,7 @@ LOOPBACK = "tcp:0:interface=127.0.0.1"
 DEFAULTS = {
     "http.listen": ("tcp:8080:interface=127.0.0.1",),
     "http.admin_listen": (),
+    "http.console": True,
     "http.reuse_port": False,
     "http.allow_credentials": False,
     "http.allow_origins": (),
@@ -105,7 +106,13 @@ def test_config_without_arguments_has_the_defaults():
 
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.key)
 def test_setting_is_read_from_the_file_the_environment_and_an_option(row, tmp_path):
-    special = {"log.format": "json", "log.level": "debug", "http.allow_origins": "*", "http.trusted_proxies": "::1"}
+    special = {
+        "http.console": "false",
+        "log.format": "json",
+        "log.level": "debug",
+        "http.allow_origins": "*",
+        "http.trusted_proxies": "::1",
+    }
     special |= {
         "http.hosts": "example.org",
         "http.pull_hosts": "example.org",

@@ -110,3 +110,11 @@ def test_counts_durations_and_times_are_parsed_exactly(count: int, number: Decim
     assert parse_since(f"last:{count}") == Last(count)
     assert parse_since(f"{number}") == Time(float(number))
     assert parse_since(f"{number}{unit}") == Age(float(number) * seconds)
+
+
+def test_start_positions_of_different_kinds_are_not_equal() -> None:
+    starts = [NOW, EVERYTHING, LATEST, Last(1), Age(1.0), Time(1.0)]
+    assert [[one == other for other in starts] for one in starts] == [
+        [one is other for other in starts] for one in starts
+    ]
+    assert len(set(starts)) == len(starts)

@@ -67,16 +67,21 @@ def publish_lines(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, *options: str
     return main(["pub", "a", "--lines", "--url", daemon.url, *options])
 
 
-def test_line_that_was_not_answered_is_repeated_with_its_key(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    daemon.failures = [201, 0, 503]
+@pytest.mark.parametrize("line", [1, 2])
+def test_line_that_was_not_answered_is_repeated_with_its_key(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, line: int
+) -> None:
+    daemon.failures = [*[201] * (line - 1), 0, 503]
     assert publish_lines(daemon, monkeypatch) == 0
-    assert [body for body, _ in daemon.requests] == ["1", "2", "2", "2", "3"]
-    first, second, *repeats, third = [key for _, key in daemon.requests]
-    assert (first, repeats) == (None, [second, second])
-    assert None not in (second, third) and second != third
+    expected = ["1", "2", "3"]
+    expected[line - 1 : line] = [str(line)] * 3
+    assert [body for body, _ in daemon.requests] == expected
+    keys = [key for _, key in daemon.requests]
+    assert None not in keys
+    assert len({*daemon.requests}) == len({*keys}) == 3
 
 
-@pytest.mark.parametrize("options", [[], ["--no-keep"]])
+@pytest.mark.parametrize("options", [["--retry", "0"], ["--no-keep"]])
 def test_message_that_is_not_kept_has_no_key(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

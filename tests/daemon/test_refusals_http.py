@@ -27,6 +27,8 @@ ADDRESSES = {
     "/ws": READ,
     "/ws/a": READ,
     "/channels": READ,
+    "/console": READ,
+    "/console/": READ,
     "/connections": READ | {"DELETE", "POST"},
     "/auth/explain": {"OPTIONS", "POST"},
     "/auth/revocations": READ | {"POST"},

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from pushd_client import sign_url
 
-from pushd.ctl.url_signer import sign
 from tests.auth.signed_url_vectors import KEY_ID, SECRET
 from tests.transports.daemon import RunningDaemon, until, until_ready
 from tests.transports.http_client import Answer, HttpClient, encode_request
@@ -48,7 +48,7 @@ class SignedDaemon:
 
     def sign(self, path: str, method: str = "GET", **options: Any) -> str:
         """Return a URL that expires in five minutes."""
-        return sign(path, KEY_ID, SECRET, method=method, **({"expires": int(time.time()) + 300} | options))
+        return sign_url(path, (KEY_ID, SECRET), method=method, **options)
 
     async def ask(self, url: str, method: str = "GET", **headers: str) -> Answer:
         """Send a request; names of headers have underscores for hyphens."""
@@ -114,17 +114,17 @@ async def test_operations_are_not_granted(signed: SignedDaemon, path: str) -> No
 
 async def test_stream_is_warned_before_until(signed: SignedDaemon) -> None:
     now = int(time.time())
-    stream = signed.stream(signed.sign("/sse/a", expires=now + 20, until=now + 25))
+    stream = signed.stream(signed.sign("/sse/a", exp=now + 20, until=now + 25))
     await until(lambda: b"event: expiring" in b"".join(stream._pieces), "the warning")
     assert f'"at":{now + 25}'.encode() in b"".join(stream._pieces)
 
 
 async def test_signed_url_cannot_renew_the_token_of_a_connection(signed: SignedDaemon) -> None:
-    signed.stream(signed.sign("/sse/a", subject="alice"))
+    signed.stream(signed.sign("/sse/a", sub="alice"))
     await until(lambda: signed.daemon.subscribers("a"), "the subscriber")
     (subscriber,) = signed.daemon.subscribers("a")
     path = f"/connections/{subscriber.peer.id}/auth"
-    answer = await signed.ask(signed.sign(path, "POST", subject="alice"), "POST")
+    answer = await signed.ask(signed.sign(path, "POST", sub="alice"), "POST")
     assert (answer.status, code(answer)) == (403, "forbidden")
     answer = await signed.ask(path, "POST", **BEARER)
     assert answer.status == 404
@@ -212,7 +212,7 @@ async def test_forged_signature_is_not_taken_as_none(signed: SignedDaemon) -> No
 async def test_parameters_of_a_signature_are_known_on_every_resource_but_never_suggested(signed: SignedDaemon) -> None:
     await signed.publish("a")
     assert (await signed.ask(signed.sign("/pub/a?sid=1&ts=2&id=3"))).status == 200
-    url = signed.sign("/pub/a?event=x", "POST", subject="alice")
+    url = signed.sign("/pub/a?event=x", "POST", sub="alice")
     assert (await signed.ask(url, "POST")).status == 202
     refused = await signed.ask(signed.sign("/pub/a?kit=x", "POST"), "POST")
     assert (refused.status, code(refused)) == (400, "bad-parameter")
@@ -235,7 +235,7 @@ async def test_without_keys_the_parameters_mean_nothing(tmp_path: Path, signed: 
 async def test_reload_reads_the_keys_again(signed: SignedDaemon) -> None:
     await signed.publish("a")
     url = signed.sign("/pub/a")
-    other = sign("/pub/a", KEY_ID, OTHER_SECRET, expires=int(time.time()) + 300)
+    other = sign_url("/pub/a", (KEY_ID, OTHER_SECRET), exp=int(time.time()) + 300)
     assert [(await signed.ask(each)).status for each in (url, other)] == [200, 401]
     signed.key.write_bytes(OTHER_SECRET)
     await signed.daemon.reload()
@@ -254,9 +254,9 @@ async def test_both_keys_are_accepted_during_a_rotation(signed: SignedDaemon, tm
     expires = int(time.time()) + 300
     urls = (
         signed.sign("/pub/a"),
-        sign("/pub/a", "next", OTHER_SECRET, expires=expires),
-        sign("/pub/a", "next", SECRET, expires=expires),
-        sign("/pub/a", KEY_ID, OTHER_SECRET, expires=expires),
+        sign_url("/pub/a", ("next", OTHER_SECRET), exp=expires),
+        sign_url("/pub/a", ("next", SECRET), exp=expires),
+        sign_url("/pub/a", (KEY_ID, OTHER_SECRET), exp=expires),
     )
     assert [(await signed.ask(url)).status for url in urls] == [200, 200, 401, 401]
 
@@ -281,7 +281,7 @@ async def test_changed_secret_closes_the_connections_of_its_urls(signed: SignedD
     await signed.daemon.reload()
     assert not signed.daemon.subscribers("a")
     assert client is not None and (await signed.ask(url)).status == 401
-    other = sign("/sse/a", KEY_ID, OTHER_SECRET, expires=int(time.time()) + 300)
+    other = sign_url("/sse/a", (KEY_ID, OTHER_SECRET), exp=int(time.time()) + 300)
     signed.stream(other)
     await until(lambda: signed.daemon.subscribers("a"), "the subscriber")
     await signed.daemon.reload()
@@ -305,7 +305,7 @@ async def test_first_use_survives_a_restart_with_the_history(tmp_path: Path, is_
 
 
 async def test_subject_of_the_url_is_that_of_the_peer(signed: SignedDaemon) -> None:
-    signed.stream(signed.sign("/sse/a", subject="alice"))
+    signed.stream(signed.sign("/sse/a", sub="alice"))
     await until(lambda: signed.daemon.subscribers("a"), "the subscriber")
     (subscriber,) = signed.daemon.subscribers("a")
     assert (subscriber.peer.grant.subject, subscriber.peer.issuer) == ("alice", "url:web")
@@ -315,7 +315,7 @@ async def test_subject_of_the_url_is_that_of_the_peer(signed: SignedDaemon) -> N
 async def test_websocket_is_confined_to_its_topics_and_only_subscribes(
     signed: SignedDaemon, subject: str | None
 ) -> None:
-    url = signed.sign("/ws/a,b/*", subject=subject)
+    url = signed.sign("/ws/a,b/*", sub=subject)
     client = JsonWebSocket(signed.daemon)
     await client.open(url)
     commands: list[tuple[dict[str, object], str | None]] = [
@@ -372,7 +372,7 @@ async def test_log_has_no_signature(tmp_path: Path) -> None:
     signed = SignedDaemon(tmp_path, {"log.access": "1"})
     await signed.daemon.start()
     try:
-        good = signed.sign("/history/a", subject="mallory")
+        good = signed.sign("/history/a", sub="mallory")
         for url in (good, good + "A", signed.sign("/sse/a?wrong=1", "POST")):
             await signed.ask(url)
             assert not any(url.partition("sig=")[2] in line or "sig=" in line for line in signed.daemon.log)
@@ -382,7 +382,7 @@ async def test_log_has_no_signature(tmp_path: Path) -> None:
 
 
 async def test_revocation_of_the_subject_refuses_its_urls(signed: SignedDaemon) -> None:
-    url, other = (signed.sign("/history/a", subject=subject) for subject in ("alice", "bob"))
+    url, other = (signed.sign("/history/a", sub=subject) for subject in ("alice", "bob"))
     assert (await signed.ask(url)).status == 200
     body = b'{"sub":"alice"}'
     assert (await signed.daemon.request("POST", "/auth/revocations", body, headers=BEARER)).status == 201

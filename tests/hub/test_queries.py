@@ -64,3 +64,24 @@ async def test_messages_that_are_deleted_while_the_history_is_read_are_a_gap() -
     history = await fixture.hub.history(DAEMON, ("a",), EVERYTHING, 10, 1 << 20)
     assert history.messages == []
     assert [(gap.start, gap.reason) for gap in history.gaps] == [("E-0", "evicted")]
+
+
+async def test_details_of_channels_are_read_in_several_turns_where_many_subscribers_are_counted() -> None:
+    fixture = await HubFixture().start()
+    for _ in range(10_001):
+        await fixture.subscribe("*")
+    first = Deferred.fromCoroutine(fixture.hub.channel_details(DAEMON, ["a", "b"]))
+    assert not first.called
+    fixture.turn()
+    fixture.turn()
+    await first
+    await fixture.publish("a")
+    second = Deferred.fromCoroutine(fixture.hub.channel_details(DAEMON, ["a", "b"]))
+    fixture.turn()
+    fixture.turn()
+    details = (await second).channels
+    assert [(each.status.info.channel, each.status.info.messages, each.published) for each in details] == [
+        ("a", 1, 1),
+        ("b", 0, 0),
+    ]
+    assert sum(details[0].status.subscribers.values()) == 10_001

@@ -44,7 +44,8 @@ class Sandbox:
     @property
     def environ(self) -> dict[str, str]:
         """The environment of the commands."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PUSHD", "PUSHCTL"))}
+        ours = ("PUSHD", "PUSHCTL", "MAKE", "MFLAGS", "ARGS")  # `make test ARGS=...` hands ARGS on to `make run`
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         listen = {
             f"PUSHD_{kind}_LISTEN": f"tcp:{self.ports[port]}:interface=127.0.0.1"
             for kind, port in (("HTTP", 8080), ("TCP", 8081))

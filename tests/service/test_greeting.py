@@ -20,13 +20,24 @@ async def log_of(settings: dict[str, object], file: Path | None = None) -> tuple
 async def test_commands_have_the_address_of_the_daemon() -> None:
     log, ports = await log_of({})
     base = f"http://localhost:{ports['http']}"
-    started, *commands = log.splitlines()[:4]
+    started, *commands = log.splitlines()[:5]
     assert re.fullmatch(rf"pushd {re.escape(__version__)} has started: pid [0-9]+, history in memory", started)
     assert commands == [
         f"Subscribe: curl -N {base}/sse/demo",
         f"Publish: curl -d hello {base}/pub/demo",
         f"Demos: {base}/demo/",
+        f"Console: {base}/console/",
     ]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"http.console": "false"}, {"http.admin_listen": "tcp:0:interface=127.0.0.1"}],
+    ids=["off", "elsewhere"],
+)
+async def test_no_address_is_shown_where_the_console_is_not(settings: dict[str, object]) -> None:
+    log, _ = await log_of(settings)
+    assert "/demo/" in log and "/console/" not in log
 
 
 async def test_history_on_a_disk_is_named(tmp_path: Path) -> None:

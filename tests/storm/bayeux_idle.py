@@ -45,7 +45,7 @@ class _Session:
         return json.loads(received.partition(b"\r\n\r\n")[2])[0]
 
 
-def main(count: int = 9_500) -> None:
+def main(count: int = 10_000) -> None:
     """Open the sessions, and print what each takes."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

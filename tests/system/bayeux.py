@@ -37,6 +37,10 @@ class CuttingRelay:
             with suppress(OSError):
                 connection.close()
 
+    def turn_to(self, port: int) -> None:
+        """Pass further connections on to another port."""
+        self._target = port
+
     def close(self) -> None:
         """Stop."""
         self._listener.close()
@@ -45,7 +49,11 @@ class CuttingRelay:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:  # the daemon is not running
+                    client.close()
+                    continue
                 with self._lock:
                     self._open |= {client, server}
                     self._lock.notify_all()

@@ -12,6 +12,7 @@ import pytest
 from tests.daemon.clients import SECONDS
 from tests.daemon.real import Daemon
 from tests.system.bayeux import CuttingRelay, Subscriber
+from tests.system.durable import DurableDaemon
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -24,6 +25,8 @@ CLIENTS = [
     ("aiocometd", "websocket"),
 ]
 ROUNDS, PER_ROUND = 20, 50
+KILLED = [("cometd", "long-polling"), ("faye", "websocket"), ("aiocometd", "long-polling")]
+KILLS = 2
 
 
 class Others:
@@ -93,6 +96,36 @@ def test_clients_that_are_cut_receive_all_messages_once_and_in_order(tmp_path: P
                 assert received == expected, subscriber.name
                 assert subscriber.lines.count("handshake") == 1, subscriber.name
             assert others.sse(len(expected)) == others.tcp(len(expected)) == expected
+        daemon.assert_healthy()
+    finally:
+        for relay in relays:
+            relay.close()
+        daemon.stop()
+
+
+def test_clients_receive_all_messages_once_and_in_order_over_kills_of_the_daemon(tmp_path: Path) -> None:
+    daemon = DurableDaemon(tmp_path, "--dialects", "bayeux")
+    relays = [CuttingRelay(daemon.http_port) for _ in KILLED]
+    try:
+        with ExitStack() as stack:
+            subscribers = [
+                stack.enter_context(Subscriber(library, transport, relay.port, "/room/a"))
+                for (library, transport), relay in zip(KILLED, relays, strict=True)
+            ]
+            for subscriber in subscribers:
+                assert subscriber.wait_for(1, 20)[:1] == ["ready"], subscriber.name
+            for number in range(KILLS):
+                publish(daemon.http_port, range(number * PER_ROUND, (number + 1) * PER_ROUND))
+                daemon.kill()
+                daemon = DurableDaemon(tmp_path, "--dialects", "bayeux")
+                for relay in relays:
+                    relay.turn_to(daemon.http_port)
+            publish(daemon.http_port, range(KILLS * PER_ROUND, KILLS * PER_ROUND + 1))
+            expected = [{"n": n} for n in range(KILLS * PER_ROUND + 1)]
+            for subscriber in subscribers:
+                received = [json.loads(line) for line in subscriber.wait_for(len(expected) + 1)[1:]]
+                assert received == expected, subscriber.name
+                assert subscriber.lines.count("handshake") == 1, subscriber.name
         daemon.assert_healthy()
     finally:
         for relay in relays:

@@ -1,5 +1,6 @@
 """A client of Bayeux by long-polling, which acknowledges what it receives."""
 
+import base64
 import json
 from typing import Any
 
@@ -8,6 +9,11 @@ from twisted.internet.defer import ensureDeferred
 from tests.transports.client import Client, Closed, Gap, Item, Received, Refused, data_of
 from tests.transports.http_client import HttpClient, encode_request
 
+_DIGITS = "0123456789"
+_LOWER, _UPPER = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_Z85 = f"{_DIGITS}{_LOWER}{_UPPER}.-:+=^!/*?&<>()[]{{}}@%$#"
+_B85 = f"{_DIGITS}{_UPPER}{_LOWER}!#$%&()*+-;<=>?@^_`{{|}}~"
+
 
 class BayeuxPoll(Client):
     """A session that connects in a loop."""
@@ -15,17 +21,11 @@ class BayeuxPoll(Client):
     label = "bayeux"
     transport_name = "bayeux"
     reports_gaps = False
-    position: str | None = None
     _id = ""
     _batch = 0
 
-    @property
-    def cursor(self) -> str | None:
-        """See `Client`."""
-        return self.position
-
     async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
-        """See `Client`; the start cursor is taken before."""
+        """See `Client`."""
         (reply,) = await self._send(
             channel="/meta/handshake", supportedConnectionTypes=["long-polling"], ext={"ack": True}
         )
@@ -35,6 +35,7 @@ class BayeuxPoll(Client):
         (reply,) = await self._send(channel="/meta/subscribe", subscription=channels, **ext)
         if not reply["successful"]:
             raise Refused(reply["error"].split(":")[2])
+        self.begin_at(reply["ext"]["pushd"]["cursor"])
         await self._connect(0)
         ensureDeferred(self._go_on())
 
@@ -57,7 +58,6 @@ class BayeuxPoll(Client):
                 self.gap = self.gap or item.reason
             else:
                 self.deliver_result(item)
-        self.position = self.last_id or self.position
 
     async def _send(self, **message: Any) -> Any:
         body = json.dumps([message | ({"clientId": self._id} if self._id else {})]).encode()
@@ -67,12 +67,22 @@ class BayeuxPoll(Client):
         return (await protocol.answer).json
 
 
+def z85_decode(text: str) -> bytes:
+    """Return the bytes of a text of the binary extension (https://rfc.zeromq.org/spec/32/)."""
+    return base64.b85decode(text.translate(str.maketrans(_Z85, _B85)))
+
+
 def _item_of(message: Any) -> Item:
     data, fields = message["data"], message.get("ext", {}).get("pushd", {})
     if message["channel"] == "/pushd/gap":
         return Gap(data["topic"], data["from"], data["to"], data["reason"])
     channel = message["channel"].removeprefix("/")
-    received = data_of({"data": data})
+    if "binary" in message.get("ext", {}):
+        assert data.keys() == {"data", "last"}
+        assert data["last"]
+        received = z85_decode(data["data"])
+    else:
+        received = data_of({"data": data})
     return Received(
         message.get("id"), channel, received, fields.get("event"), fields.get("from"), fields.get("reply_to")
     )

@@ -23,10 +23,12 @@ CLIENTS: tuple[type[Client], ...] = (
     JsonLines,
     RawLines,
 )
-ALL_CLIENTS = (*CLIENTS, LongPoll)
-"""The clients that stay connected, and one that polls."""
-RESUMING = (*ALL_CLIENTS, IframeScripts, BayeuxPoll)
-"""These, pages of iframe streaming, and a session of Bayeux."""
+ALL_CLIENTS = (*CLIENTS, LongPoll, BayeuxPoll, IframeScripts)
+"""The clients that stay connected, one that polls, a session of Bayeux, and a page of iframe streaming."""
+NATIVE = (*CLIENTS, LongPoll)
+"""The clients of the protocols of pushd.
+
+Bayeux has no wildcards in the middle, and no `since=latest`: a session has one cursor, not one for each channel."""
 STREAMS = tuple(client_class for client_class in CLIENTS if issubclass(client_class, StreamClient))
 """The clients of HTTP streams."""
 REPORTING = tuple(client_class for client_class in CLIENTS if client_class.reports_gaps)

@@ -3,6 +3,7 @@
 import pytest
 from twisted.internet.defer import ensureDeferred
 
+from tests.transports.bayeux_client import BayeuxPoll
 from tests.transports.client import End
 from tests.transports.daemon import turns, until, until_ready
 from tests.transports.every_client import ALL_CLIENTS, TWO_WAY, UNCONFINED, each_client
@@ -28,7 +29,7 @@ async def check_end(client, channel):
     """Check that the end of a channel is reported, if the format can; else wait until it would be."""
     if client.reports_gaps:
         assert await client.next() == End(channel)
-    elif isinstance(client, LongPoll):
+    elif isinstance(client, LongPoll | BayeuxPoll):
         await turns()
     else:
         subscribers = client.daemon.subscribers

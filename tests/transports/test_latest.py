@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from tests.backends.nodes import Node
 from tests.transports.client import Client, End, Item, Received
 from tests.transports.daemon import RunningDaemon, until, until_ready
-from tests.transports.every_client import ALL_CLIENTS, CLIENTS, REPORTING, TWO_WAY, each_client
+from tests.transports.every_client import CLIENTS, NATIVE, REPORTING, TWO_WAY, each_client
 from tests.transports.http_client import address
 from tests.transports.long_poll_client import LongPoll
 from tests.transports.slow_reader import PIECE
@@ -36,7 +36,7 @@ async def publish_values(daemon: RunningDaemon) -> list[str]:
 
 
 @each_topics
-@each_client(ALL_CLIENTS)
+@each_client(NATIVE)
 async def test_the_newest_message_of_each_channel_comes_first(any_daemon, client_class, topics):
     ids = await publish_values(any_daemon)
     client = await subscribed(any_daemon, client_class, topics, "latest")
@@ -49,7 +49,7 @@ async def test_the_newest_message_of_each_channel_comes_first(any_daemon, client
     assert await client.data(3) == [b"live 0", b"live 1", b"live 2"]
 
 
-@each_client(ALL_CLIENTS)
+@each_client(NATIVE)
 async def test_without_messages_it_begins_now(any_daemon, client_class):
     await any_daemon.publish("other", "x")
     client = await subscribed(any_daemon, client_class, "d/*,d/a", "latest")
@@ -72,7 +72,7 @@ async def test_a_client_that_is_cut_loses_nothing(any_daemon, client_class, topi
         assert await again.data(len(expected) + 1) == [*expected, b"missed"]
 
 
-@each_client(ALL_CLIENTS)
+@each_client(NATIVE)
 async def test_older_messages_that_are_lost_are_no_gap(start_daemon, client_class):
     daemon = await start_daemon({"history.messages": 1})
     await publish_values(daemon)
@@ -144,12 +144,12 @@ async def check_while_published(
 
 
 @pytest.mark.parametrize("is_pattern", [True, False], ids=["pattern", "names"])
-@each_client(ALL_CLIENTS)
+@each_client(NATIVE)
 async def test_it_is_complete_while_messages_are_published(any_daemon, client_class, is_pattern):
     await check_while_published(any_daemon, client_class, any_daemon.publish, is_pattern=is_pattern)
 
 
-@each_client(ALL_CLIENTS)
+@each_client(NATIVE)
 async def test_it_is_complete_while_another_node_publishes(start_daemon, one_redis, client_class):
     one_redis.ask("FLUSHALL")
     daemon = await start_daemon({"backend.url": one_redis.url})

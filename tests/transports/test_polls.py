@@ -175,6 +175,7 @@ async def test_promise_3_a_poll_whose_time_is_up_before_its_history_was_read_is_
 
     with monkeypatch.context() as patched:
         patched.setattr(MemoryBackend, "page", page)
+        patched.setattr("pushd.transports.held_requests._READ_SECONDS", 0.1)
         answer = await poll(daemon, "a", since=since.format(epoch=epoch), timeout=0.1)
         stalled.callback(Page((), (), MessageId("", 0), is_last=True))
     assert (answer.status, answer.headers.get("pushd-gap")) == (204, None)

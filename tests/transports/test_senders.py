@@ -8,6 +8,7 @@ import pytest
 import pytest_twisted
 
 from tests.daemon_fixtures import Start
+from tests.transports.bayeux_client import BayeuxPoll
 from tests.transports.client import Received
 from tests.transports.daemon import RunningDaemon, until_ready
 from tests.transports.every_client import ALL_CLIENTS
@@ -17,7 +18,7 @@ from tests.transports.long_poll_client import LongPoll
 from tests.transports.stream_client import LineStream, SseJson
 from tests.transports.websocket_client import CommandWebSocket, JsonWebSocket
 
-JSON_FORMS = (SseJson, LineStream, JsonWebSocket, CommandWebSocket, JsonLines, LongPoll)
+JSON_FORMS = (SseJson, LineStream, JsonWebSocket, CommandWebSocket, JsonLines, LongPoll, BayeuxPoll)
 NDJSON = {"Content-Type": "application/x-ndjson"}
 ALICE, BOB = "alice", 'bob "é"\u2028\0'
 SUBJECTS = {"phone": ALICE, "laptop": ALICE, "other": BOB}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.transports.bayeux_client import BayeuxPoll
 from tests.transports.client import Client, Gap, Received
 from tests.transports.daemon import RunningDaemon, until
 from tests.transports.every_client import ALL_CLIENTS, REPORTING, STREAMS, TWO_WAY, each_client
@@ -16,7 +17,7 @@ from tests.transports.websocket_client import JsonWebSocket
 
 each_store = pytest.mark.parametrize("store", ["memory", "disk"])
 each_topic = pytest.mark.parametrize("topics", ["a", "a,b", "*"])
-_SEES_GAPS = (*REPORTING, LongPoll)
+_SEES_GAPS = (*REPORTING, LongPoll, BayeuxPoll)
 
 
 @pytest.fixture

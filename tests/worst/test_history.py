@@ -25,6 +25,8 @@ from tests.garbage import freeze
 from tests.transports.daemon import RunningDaemon
 from tests.worst.turns import MAX_TURN_SECONDS, ReactorTurns
 
+pytestmark = pytest.mark.slow
+
 CHANNELS = 100_000
 NO_MATCH = tuple(f"*/{number}/*" for number in range(1000))
 """The maximum number of patterns of a subscription, which compare two segments of each channel and match none."""

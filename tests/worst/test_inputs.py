@@ -10,6 +10,8 @@ from tests.transports.daemon import until
 from tests.worst.inputs import INPUTS
 from tests.worst.turns import MAX_TURN_SECONDS, ReactorTurns
 
+pytestmark = pytest.mark.slow
+
 STALLED = {"stalled-patterns": 10, "multipart-viewers": 30, "many-stalled-subscribers": 300}
 """The number of subscribers that do not read, by input."""
 

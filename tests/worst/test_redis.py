@@ -23,6 +23,8 @@ from tests.garbage import freeze
 from tests.worst.history import CHANNELS, EPOCH, channel, costly_patterns, fill_redis
 from tests.worst.turns import MAX_TURN_SECONDS, ReactorTurns
 
+pytestmark = pytest.mark.slow
+
 MAX_SCRIPT_SECONDS = 0.05
 """The maximum CPU time of one call in Redis, in seconds."""
 MAX_BLOCKED_SECONDS = 2.5

@@ -11,6 +11,8 @@ from tests.transports.daemon import until
 from tests.worst.clients import Connection
 from tests.worst.turns import MAX_TURN_SECONDS, ReactorTurns
 
+pytestmark = pytest.mark.slow
+
 
 def ask(port: int, stack: ExitStack) -> tuple[Connection, list[Connection]]:
     """Return a responder that has received all requests, and the connections of their askers."""
@@ -30,7 +32,7 @@ def ask(port: int, stack: ExitStack) -> tuple[Connection, list[Connection]]:
     return responder, askers
 
 
-@pytest.mark.parametrize("cause", ["the responder leaves", pytest.param("timeout", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cause", ["the responder leaves", "timeout"])
 async def test_all_open_requests_end_together(start_daemon: Start, cause: str) -> None:
     daemon = await start_daemon({})
     with ExitStack() as stack, ReactorTurns() as turns:

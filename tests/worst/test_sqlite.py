@@ -23,6 +23,8 @@ from tests.garbage import freeze
 from tests.worst.history import CHANNELS, EPOCH, channel, costly_patterns, fill_file
 from tests.worst.turns import MAX_TURN_SECONDS, ReactorTurns
 
+pytestmark = pytest.mark.slow
+
 HEAD = 2 * CHANNELS
 OLD = MessageId(EPOCH, 0)
 PATTERNS = costly_patterns()

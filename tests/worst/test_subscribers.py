@@ -8,6 +8,8 @@ from pushd.core.outbox import Policy, QueueLimits
 from tests.build import FakePeer, message, page
 from tests.worst.operations import Calls
 
+pytestmark = pytest.mark.slow
+
 PATTERNS = 9_000
 MESSAGES = 1_000
 CALLS_PER_MESSAGE = 1_000

@@ -1,3 +1,3 @@
-"""The version of this package."""
+"""The version of this package: that of the daemon with which it is released."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

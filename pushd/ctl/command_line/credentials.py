@@ -2,7 +2,7 @@
 
 from pushd.ctl.command_line.command import Commands, add_command
 from pushd.ctl.command_line.explain import add_explain_command
-from pushd.ctl.sign import add_sign_options
+from pushd.ctl.command_line.signing import add_sign_options
 from pushd.ctl.token_issue import add_issue_command
 from pushd.ctl.tokens import add_token_commands
 

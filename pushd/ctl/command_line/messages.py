@@ -72,8 +72,8 @@ def _add_publish(commands: Commands) -> None:
         "--retry",
         type=seconds_between(0, _MAX_RETRY_SECONDS),
         metavar="DURATION",
-        help="for how long to repeat a publish that was not answered, without publishing it twice, at most 100s; then "
-        "it is kept, whatever the settings of the channel (default: 60s with --lines, else 0)",
+        help="for how long to repeat a publish that was not answered, without publishing it twice, at most 100s; "
+        "unless it is 0, messages are kept, whatever the settings of the channel (default: 60s with --lines, else 0)",
     )
 
 

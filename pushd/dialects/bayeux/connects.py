@@ -207,7 +207,7 @@ class HeldConnect:
         try:
             connects.live.add(self)
             self._is_polling = True
-            opening = await connects.live.subscribe(self, topics, since, session.member)
+            opening = await connects.live.subscribe(self, topics, since, session.member_in(topics))
             if opening is None or self.subscriber is not poll or self.is_done:
                 return
             poll.position = str(opening.cursor)

@@ -21,8 +21,8 @@ from pushd.dialects.bayeux.store import NoStore, SessionStore, SharedStore
 from pushd.dialects.interface import DialectContext
 from pushd.transports.interface import Transport
 
-_FILE: Final = "bayeux-sessions.json"
-"""The sessions of the run before, beside the history on disk."""
+_FILE: Final = "bayeux-sessions"
+"""The file of sessions, beside the history on disk."""
 
 
 class Bayeux:
@@ -80,5 +80,5 @@ def _make_store(context: DialectContext, sessions: Sessions) -> SessionStore:
     if records is not None:
         return SharedStore(hub, records, sessions, context.renew)
     if context.data_dir:
-        return FileStore(hub, Path(context.data_dir) / _FILE, sessions, context.renew, context.clock.seconds)
+        return FileStore(hub, Path(context.data_dir) / _FILE, sessions, context.renew, context.clock)
     return NoStore()

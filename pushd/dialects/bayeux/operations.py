@@ -1,6 +1,7 @@
 """What each message of a client does: the checks, the calls of the hub, and the reply."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -9,8 +10,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.auth.authenticator import Authenticator
-from pushd.core.cursor import Latest, MessageId, Now, parse_since
-from pushd.core.errors import BadParameter, BadSince, Refusal, TokenMissing, TooManySubscriptions
+from pushd.core.cursor import Latest, Now, parse_since
+from pushd.core.errors import BadParameter, BadSince, Refusal, TokenMissing, TooManySubscriptions, Unavailable
 from pushd.core.message import JSON, Draft, draft
 from pushd.core.open_requests import DEFAULT_SECONDS, AskerLeft
 from pushd.core.peer import Peer
@@ -19,9 +20,10 @@ from pushd.dialects.bayeux import replies
 from pushd.dialects.bayeux.channels import META, SERVICE, channel_of, topic_of
 from pushd.dialects.bayeux.connects import Connects, HeldConnect, Outcome
 from pushd.dialects.bayeux.envelope import ClientMessage, Malformed, encode_reply
+from pushd.dialects.bayeux.repeats import Repeats
 from pushd.dialects.bayeux.replies import Reply
 from pushd.dialects.bayeux.session import Session, Sessions
-from pushd.dialects.bayeux.store import SessionStore
+from pushd.dialects.bayeux.store import SessionMoved, SessionStore
 from pushd.dialects.bayeux.wire import binary_data, encode_response
 from pushd.hub.credentials import check_same_subject
 from pushd.hub.hub import Hub
@@ -34,6 +36,8 @@ _UNSUBSCRIBE: Final = "/meta/unsubscribe"
 _MOST_ACK: Final = 2**53 - 1
 """The greatest whole number that every client can send."""
 _MOST_MILLISECONDS: Final = 300_000
+_MOST_MOVES: Final = 3
+"""How often a message is executed whose session moves to another node meanwhile."""
 
 
 class PendingConnect(NamedTuple):
@@ -95,7 +99,7 @@ class Operations:
         received = self._wall()
         for message in messages:
             if isinstance(message, Malformed):
-                answers.append(encode_reply(_malformed(message)))
+                answers.append(encode_reply(replies.malformed(message)))
                 continue
             if message.channel == _CONNECT:
                 outcome = await self._connect(message, peer, 0 if len(messages) > 1 and not can_wait else None)
@@ -137,14 +141,21 @@ class Operations:
                 return await self._handshake(message, peer)
             if channel.startswith(META) and channel not in self._by_channel:
                 return replies.failure(message, f"404:{channel}:unknown_meta_channel")
-            owns = channel.startswith((META, SERVICE))
-            session = await self.find(message.client, peer, owns=owns)
-            if session is None:
-                return replies.no_session(message)
-            return await self._by_channel.get(channel, self._publish)(message, session)
+            return await self._execute_in_session(message, peer)
         except Refusal as refusal:
             self._connects.count_refusal(refusal, peer)
             return replies.refused(message, refusal, channel)
+
+    async def _execute_in_session(self, message: ClientMessage, peer: Peer) -> Reply:
+        """Execute a message, anew if its session moves to another node meanwhile."""
+        channel = message.channel
+        for _ in range(_MOST_MOVES):
+            session = await self.find(message.client, peer, owns=channel.startswith((META, SERVICE)))
+            if session is None:
+                return replies.no_session(message)
+            with suppress(SessionMoved):
+                return await self._by_channel.get(channel, self._publish)(message, session)
+        raise Unavailable("session moves between nodes: send the message again")
 
     # Sessions
 
@@ -206,7 +217,7 @@ class Operations:
             identity = await self._authenticator.authenticate(token)
             check_same_subject(peer, identity)
             grant = await self._hub.callbacks.connect(peer, identity, identity.grant)
-        if identity is None and grant.is_empty:
+        if identity is None and grant.is_empty and not self._hub.callbacks.asks_about_topics:
             raise TokenMissing("handshake needs a token")
         own = Peer("bayeux", peer.address, grant, identity, peer.network)
         own.forwarded = peer.forwarded
@@ -230,6 +241,8 @@ class Operations:
             return replies.refused_connect(message, refusal)
         if session is None:
             return replies.no_session(message)
+        if session.repeats is not None:
+            session.repeats.on_connect(message.id, self._wall())
         ack = message.extension("ack")
         if session.has_ack and isinstance(ack, int) and not isinstance(ack, bool) and 0 <= ack <= _MOST_ACK:
             session.progress.acknowledge(ack)
@@ -290,12 +303,12 @@ class Operations:
         fresh = [topic for topic in topics if topic not in progress.topics or not isinstance(since, Now)]
         if len(progress.topics) + len(fresh) > self._max_topics():
             raise TooManySubscriptions(f"a session must not subscribe to more than {self._max_topics()} topics")
+        start = progress.confirmed
         if fresh:
             # What was missed between two connects is read from the history.
+            self._hub.presence.check(peer, fresh, session.member_in(fresh))
             await self._hub.callbacks.check_read(peer, fresh, "subscribe", "history")
             start = (await self._hub.start_position(peer, fresh, since)).cursor
-            if isinstance(since, MessageId):
-                start = since  # what is missing after it is reported with the first connect
             for topic in fresh:
                 progress.add(topic, start, is_resumed=not isinstance(since, Now))
             self._sessions.renew(session)
@@ -303,6 +316,8 @@ class Operations:
             if session.held is not None:
                 session.held.restart()
         reply = replies.reply_to(message, clientId=session.id, subscription=message.subscription)
+        if topics and start is not None:
+            replies.add_extension(reply, "pushd", {"cursor": str(start)})
         if self._sessions.is_persistent(session):
             settings = self._sessions.settings
             reply["advice"] = replies.advice_of(settings, self._sessions.seconds_of(session))
@@ -324,19 +339,26 @@ class Operations:
     async def _publish(self, message: ClientMessage, session: Session) -> Reply:
         if isinstance(message.data, msgspec.UnsetType):
             return replies.failure(message, f"400:{message.channel}:data_missing")
-        drafted = _draft(message, bytes(message.data))
-        if message.channel.startswith(SERVICE):
-            return await self._request(message, session, drafted)
-        await self._hub.publish(session.peer, drafted)
+        data = bytes(message.data)
+        drafted = _draft(message, data)
+        send = self._request if message.channel.startswith(SERVICE) else self._publish_draft
+        if message.id is None:
+            await send(message, session, drafted)
+        else:
+            session.repeats = repeats = session.repeats or Repeats()
+            content = b"%b\n%b" % (message.channel.encode(), data)
+            await repeats.once(message.id, content, self._wall(), partial(send, message, session, drafted))
         return replies.reply_to(message, clientId=session.id)
 
-    async def _request(self, message: ClientMessage, session: Session, drafted: Draft) -> Reply:
+    async def _publish_draft(self, message: ClientMessage, session: Session, drafted: Draft) -> None:
+        await self._hub.publish(session.peer, drafted)
+
+    async def _request(self, message: ClientMessage, session: Session, drafted: Draft) -> None:
         """Publish a request. Its reply follows as a message on the same channel with the same id."""
         waiting = await self._hub.requests.ask(session.peer, drafted, DEFAULT_SECONDS, session)
         waiting.addCallbacks(
             partial(self._respond, message, session), partial(self._respond_failure, message, session)
         ).addErrback(lambda failure: self.log.failure("A Bayeux request failed with an internal error", failure))
-        return replies.reply_to(message, clientId=session.id)
 
     def _respond(self, message: ClientMessage, session: Session, reply: Draft) -> None:
         session.respond(encode_response(message.channel, message.id, reply))
@@ -371,11 +393,3 @@ def _draft(message: ClientMessage, data: bytes) -> Draft:
     if message.extension("binary") is not None:
         data, kind = binary_data(data)
     return draft(channel_of(message.channel), data, kind)
-
-
-def _malformed(message: Malformed) -> Reply:
-    reply: Reply = {"successful": False, "error": f"400::message_invalid: {message.why}"}
-    for name, value in (("channel", message.channel), ("id", message.id)):
-        if value is not None:
-            reply[name] = value
-    return reply

@@ -19,12 +19,16 @@ class Progress:
     :ivar sent: up to here everything was sent; None if that is not known.
     """
 
-    __slots__ = ("_starts", "confirmed", "sent")
+    __slots__ = ("_doubtful", "_stale", "_starts", "confirmed", "sent")
 
     def __init__(self) -> None:
         self._starts: dict[str, MessageId | None] = {}
         """The topics. Of one that was added while the client did not have everything before, only messages after a
         start are delivered."""
+        self._stale = 0
+        """Numbers up to this one may be of answers from before a topic was added that begins earlier."""
+        self._doubtful: MessageId | None = None
+        """A start of topics, as long as the client has not told whether it has what was sent up to `_stale`."""
         self.confirmed: MessageId | None = None
         self.sent: MessageId | None = None
 
@@ -50,9 +54,11 @@ class Progress:
             self._starts[topic] = None
             self.confirmed = self.sent = start
         elif start.seq < confirmed.seq if start.epoch == confirmed.epoch else is_resumed:
-            upto = max(confirmed, self.sent or confirmed)
-            self._starts = {other: at or upto for other, at in self._starts.items()}
+            self._starts = {other: at or confirmed for other, at in self._starts.items()}
             self._starts[topic] = None
+            if self.sent != confirmed:
+                self._doubtful = confirmed
+            self._stale = max(self._stale, confirmed.seq, (self.sent or confirmed).seq)
             self.confirmed = self.sent = start
         elif topic not in self._starts:
             self._starts[topic] = None if start == confirmed else start
@@ -66,9 +72,15 @@ class Progress:
         confirmed, sent = self.confirmed, self.sent
         if confirmed is None:
             return
+        doubtful, self._doubtful = self._doubtful, None
+        if doubtful is not None and number >= self._stale:
+            upto = doubtful._replace(seq=self._stale)
+            self._starts = {topic: upto if start == doubtful else start for topic, start in self._starts.items()}
         if sent is not None and number == sent.seq:
             self._confirm(sent)
-        elif number > confirmed.seq and (sent is None or (sent.epoch == confirmed.epoch and number < sent.seq)):
+        elif number > max(confirmed.seq, self._stale) and (
+            sent is None or (sent.epoch == confirmed.epoch and number < sent.seq)
+        ):
             self._confirm(confirmed._replace(seq=number))
 
     def advance(self, position: MessageId, *, is_confirmed: bool) -> None:
@@ -104,7 +116,8 @@ class Progress:
     def dump(self) -> dict[str, Any]:
         """Return the state as JSON values."""
         starts = {topic: start and str(start) for topic, start in self._starts.items()}
-        return {"topics": starts, "confirmed": _text(self.confirmed), "sent": _text(self.sent)}
+        positions = {"confirmed": self.confirmed, "sent": self.sent, "doubtful": self._doubtful}
+        return {"topics": starts, "stale": self._stale} | {name: _text(at) for name, at in positions.items()}
 
     @classmethod
     def load(cls, state: Mapping[str, Any]) -> Self:
@@ -112,6 +125,7 @@ class Progress:
         progress = cls()
         progress._starts = {topic: _id(start) for topic, start in state["topics"].items()}
         progress.confirmed, progress.sent = _id(state["confirmed"]), _id(state["sent"])
+        progress._stale, progress._doubtful = state.get("stale", 0), _id(state.get("doubtful"))
         return progress
 
 

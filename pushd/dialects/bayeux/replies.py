@@ -13,7 +13,7 @@ from pushd.core.errors import (
     Refusal,
     Stopping,
 )
-from pushd.dialects.bayeux.envelope import ClientMessage
+from pushd.dialects.bayeux.envelope import ClientMessage, Malformed
 from pushd.dialects.bayeux.settings import BayeuxSettings
 
 CONNECTION_TYPES: Final = (
@@ -79,6 +79,15 @@ def refused_connect(message: ClientMessage, refusal: Refusal) -> Reply:
     else:
         advice = {"reconnect": "retry", "interval": _LATER_MILLISECONDS}
     return failure(message, error_of(refusal), advice=advice)
+
+
+def malformed(message: Malformed) -> Reply:
+    """Return the reply to a message that is no Bayeux message, with what is known of it."""
+    reply: Reply = {"successful": False, "error": f"400::message_invalid: {message.why}"}
+    for name, value in (("channel", message.channel), ("id", message.id)):
+        if value is not None:
+            reply[name] = value
+    return reply
 
 
 def no_session(message: ClientMessage) -> Reply:

@@ -2,16 +2,17 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from pushd.core.errors import Refusal, TooManyConnections
+from pushd.core.errors import BadParameter, Refusal, TooManyConnections
 from pushd.core.names import covers
 from pushd.core.peer import Peer
 from pushd.core.presence import AsMember
 from pushd.dialects.bayeux.progress import Progress
+from pushd.dialects.bayeux.repeats import Repeats
 from pushd.dialects.bayeux.settings import BayeuxSettings
 from pushd.net.coarse_timers import CoarseTimers
 
@@ -48,6 +49,7 @@ class Session:
         "member",
         "peer",
         "progress",
+        "repeats",
         "responses",
         "stream",
     )
@@ -64,6 +66,8 @@ class Session:
         self.member: AsMember | None = None
         """As whom it enters the channels of its subscriptions."""
         self.progress = Progress()
+        self.repeats: Repeats | None = None
+        """Its last publishes; None before the first."""
         self.held: Held | None = None
         """Its connect that is being held."""
         self.responses: list[bytes] | None = None
@@ -73,6 +77,13 @@ class Session:
         self.due = 0
         """See `Expiring`."""
         self._on_expired = on_expired
+
+    def member_in(self, topics: Sequence[str]) -> AsMember | None:
+        """Return as whom it enters the channels among topics; None if it enters none."""
+        try:
+            return None if self.member is None or not self.member.channels(topics) else self.member
+        except BadParameter:  # there are only patterns
+            return None
 
     def expire(self) -> None:
         """Called when no connect has followed in time."""
@@ -154,19 +165,20 @@ class Sessions:
         """Record that a connect is not held any more. The session ends unless another one follows."""
         if session.held is held:
             session.held = None
-            if session.id in self._by_id:
+            if self._by_id.get(session.id) is session:
                 self._timers.start(session, self.seconds_of(session))
 
     def renew(self, session: Session) -> None:
-        """Restart the time after which a session without a held connect expires."""
-        if session.held is None:
+        """Restart the time after which a session without a held connect expires; one that has ended is ignored."""
+        if session.held is None and self._by_id.get(session.id) is session:
             self._timers.cancel(session)
             self._timers.start(session, self.seconds_of(session))
 
     def end(self, session: Session) -> None:
         """End a session; one that has ended is ignored."""
-        if self._by_id.pop(session.id, None) is None:
+        if self._by_id.get(session.id) is not session:
             return
+        del self._by_id[session.id]
         self._timers.cancel(session)
         network = session.peer.network
         if network is not None:

@@ -34,6 +34,10 @@ _NODES: Final = "$bayeux/"
 _SPARE_SECONDS: Final = 10.0
 
 
+class SessionMoved(Exception):
+    """Another node owns a session by now: what was changed here is lost, and must be done with its new state."""
+
+
 class SessionStore(Protocol):
     """Keeps sessions. No credential is kept."""
 
@@ -46,7 +50,11 @@ class SessionStore(Protocol):
         """
 
     async def save(self, session: Session) -> None:
-        """Keep the state of a session, before what it has done is answered."""
+        """Keep the state of a session, before what it has done is answered.
+
+        :raises SessionMoved: when another node owns it by now.
+        :raises Unavailable: when it cannot be kept now.
+        """
 
     def save_soon(self, session: Session) -> None:
         """Keep the state of a session in the background."""
@@ -105,20 +113,19 @@ class SharedStore:
     async def find(self, id: str, peer: Peer, sessions: Sessions, *, owns: bool) -> Session | None:
         """See `SessionStore`."""
         await self._listen()
-        local, key = sessions.find(id), key_of(id)
+        key = key_of(id)
         if not owns:
+            local = sessions.find(id)
             record = None if local is not None else await self._records.read(key)
-            return (
-                local
-                if record is None
-                else await restore(self._hub, self._renew, self._sessions, id, record.data, peer)
-            )
+            return local if record is None else await self._restore(id, record.data, peer)
         try:
-            record = await self._records.take(key, self._seconds(local))
+            record = await self._records.take(key, self._seconds(sessions.find(id)))
         except Unavailable:
+            local = sessions.find(id)
             if local is None:
                 raise
             return local
+        local = sessions.find(id)  # another request may have brought it here meanwhile
         if record is not None and record.owner == self._hub.node and local is not None:
             return local
         if local is not None:  # it went on elsewhere
@@ -128,10 +135,11 @@ class SharedStore:
         if record.owner != self._hub.node:
             draft = Draft(_NODES + record.owner, key.encode(), TEXT, "text", keep=False, names_keep=True)
             await self._hub.publish(DAEMON, draft)
-        session = self._by_key[key] = sessions.add(
-            await restore(self._hub, self._renew, self._sessions, id, record.data, peer)
-        )
-        return session
+        restored = await self._restore(id, record.data, peer)
+        local = sessions.find(id)
+        if local is None:
+            local = self._by_key[key] = sessions.add(restored)
+        return local
 
     async def save(self, session: Session) -> None:
         """See `SessionStore`."""
@@ -139,7 +147,9 @@ class SharedStore:
         key = key_of(session.id)
         if self._sessions.find(session.id) is session:
             self._by_key[key] = session
-        await self._records.save(key, dump(session), self._seconds(session))
+        if not await self._records.save(key, dump(session), self._seconds(session)):
+            self._release(session)
+            raise SessionMoved
 
     def save_soon(self, session: Session) -> None:
         """Keep how far a client has read that does not acknowledge; others say it themselves."""
@@ -221,7 +231,7 @@ class SharedStore:
         return await restore(self._hub, self._renew, self._sessions, id, data, peer)
 
     def _on_error(self, failure: Failure) -> None:
-        if not isinstance(failure.value, Refusal):
+        if not isinstance(failure.value, Refusal | SessionMoved):
             self.log.failure("Keeping a Bayeux session failed", failure)
 
 

@@ -251,9 +251,11 @@ async def test_refused_token_and_topic_are_raised(
         await wrong.publish("a", "x")
     with pytest.raises(NotPermitted, match="forbidden"):
         await narrow.publish("a", "x")
-    with pytest.raises(AuthenticationFailed):
+    with pytest.raises(AuthenticationFailed, match="token-invalid"):
         await wrong.subscribe("a", transport=transport).next()
-    with pytest.raises(NotPermitted):
+    with pytest.raises(AuthenticationFailed, match="token-missing"):
+        await connect(daemon.ports["http"]).subscribe("a", transport=transport).next()
+    with pytest.raises(NotPermitted, match="forbidden"):
         await narrow.subscribe("a", transport=transport).next()
 
 

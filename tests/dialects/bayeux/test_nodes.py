@@ -1,6 +1,7 @@
 """Sessions over several nodes that share one Redis."""
 
 import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
 
 from tests.authorization.credentials import Credentials, only
 from tests.dialects.bayeux.client import Bayeux, data
@@ -93,6 +94,41 @@ async def test_session_survives_its_node(nodes):
     await one.stop()
     await two.publish("a", "1")
     assert data(await moved(client, two).connect(WAIT, ack=0)) == ["1"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_requests_that_arrive_together_at_another_node_go_on_with_one_session(nodes):
+    one, two = nodes
+    client = await begun(one, **ACK)
+    other = moved(client, two)
+    channels = [f"/{name}" for name in "bcdef"]
+    await gatherResults([Deferred.fromCoroutine(other.subscribe(channel)) for channel in channels], consumeErrors=True)
+    await one.publish_all(*[(channel[1:], channel) for channel in channels])
+    received: list[object] = []
+    while len(received) < len(channels):
+        _, *messages = await other.connect(WAIT, ack=0)
+        received = [message["data"] for message in messages]
+    assert received == channels
+
+
+@pytest_twisted.ensureDeferred
+async def test_subscription_during_which_the_session_moves_is_kept(nodes, monkeypatch):
+    one, two = nodes
+    client = await begun(one, **ACK)
+    other, hub = moved(client, two), two._service.hub
+    start_position = hub.start_position
+    moves: list[object] = []
+
+    async def start_after_a_move(*arguments):
+        if not moves:
+            moves.append(await client.connect(0, ack=0))
+        return await start_position(*arguments)
+
+    monkeypatch.setattr(hub, "start_position", start_after_a_move)
+    assert (await other.subscribe("/b"))["successful"]
+    assert len(moves) == 1
+    await one.publish("b", "1")
+    assert data(await client.connect(WAIT, ack=0)) == ["1"]
 
 
 @pytest_twisted.ensureDeferred

@@ -68,11 +68,33 @@ def test_topic_that_begins_earlier_does_not_repeat_others():
     progress.advance(at(15), is_confirmed=False)
     progress.add("b", at(3))
     assert progress.confirmed == at(3)
+    progress.acknowledge(15)  # of before
+    assert progress.confirmed == at(3)
     assert progress.accepts(message("b", 4))
     assert not progress.accepts(message("a", 15))
     assert progress.accepts(message("a", 16))
-    progress.acknowledge(15)  # of before
+
+
+def test_topic_that_begins_earlier_does_not_hide_an_answer_that_was_lost():
+    progress = started()
+    progress.advance(at(15), is_confirmed=False)
+    progress.add("b", at(3))
+    progress.acknowledge(10)
     assert progress.confirmed == at(3)
+    assert not progress.accepts(message("a", 10))
+    assert progress.accepts(message("a", 11))
+
+
+def test_number_of_before_confirms_nothing_at_another_node():
+    progress = started()
+    progress.advance(at(15), is_confirmed=False)
+    progress.acknowledge(15)
+    progress.add("b", at(3))
+    elsewhere = Progress.load(progress.dump() | {"sent": None})
+    elsewhere.acknowledge(15)
+    assert elsewhere.confirmed == at(3)
+    elsewhere.acknowledge(16)
+    assert elsewhere.confirmed == at(16)
 
 
 def test_topic_that_is_there_is_unchanged():

@@ -71,6 +71,27 @@ async def test_unknown_session_is_told_to_begin_another(daemon, channel):
 
 
 @pytest_twisted.ensureDeferred
+async def test_publish_without_a_session_is_refused(daemon):
+    client = Bayeux(daemon)
+    (reply,) = await client.post({"channel": "/a", "data": 1, "id": "7"})
+    assert (reply["successful"], reply["error"], reply["id"]) == (False, "402::session_unknown", "7")
+    assert (await daemon.request("GET", "/pub/a")).status == 404
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_session_of_a_browser_may_hold_a_connect(daemon):
+    cookie = {"Cookie": "BAYEUX_BROWSER=1"}
+    clients = [await subscribed(daemon, "/a", headers=cookie) for _ in range(3)]
+    answers = [client.start(client.connect_message(WAIT))[1] for client in clients]
+    await until(lambda: len(daemon.subscribers("a")) == 3, "the connects are held")
+    await daemon.publish("a", "1")
+    for answer in answers:
+        received = await answer
+        assert data(received.json) == ["1"]
+        assert "set-cookie" not in received.headers
+
+
+@pytest_twisted.ensureDeferred
 async def test_messages_follow_the_reply_to_the_connect_in_order(daemon):
     client = await subscribed(daemon, "/a/*", "/b")
     ids = [
@@ -290,6 +311,18 @@ async def test_member_of_a_session_stays_over_its_connects(daemon):
 
 
 @pytest_twisted.ensureDeferred
+async def test_member_enters_channels_and_receives_of_patterns(daemon):
+    client = await subscribed(daemon, "/a/*", ext={"pushd": {"presence_id": "bob"}})
+    await daemon.publish("a/x", "1")
+    assert data(await client.connect(WAIT)) == ["1"]
+    await client.subscribe("/b")
+    client.start(client.connect_message(WAIT))
+    await until(lambda: daemon.subscribers("b"), "the connect is held")
+    await turns()
+    assert (await daemon.request("GET", "/presence/b")).json["count"] == 1
+
+
+@pytest_twisted.ensureDeferred
 async def test_many_messages_in_one_envelope_are_published_in_order(daemon):
     client = await subscribed(daemon, "/a")
     replies = await client.post(*[client.message("/a", data=n) for n in range(200)])
@@ -320,25 +353,3 @@ async def test_lazy_messages_wait_for_others(start_daemon, tmp_path):
             await daemon.publish("a", text)
         await reactor.pass_time(0 if others else 4)
         assert data((await answer).json) == ["1", "2", *others]
-
-
-@pytest_twisted.ensureDeferred
-async def test_session_survives_a_restart_with_the_history_on_disk(start_daemon, tmp_path):
-    settings = SETTINGS | {"backend.data_dir": tmp_path}
-    before = await start_daemon(settings)
-    client = await subscribed(before, "/a", **ACK)
-    await before.publish("a", "1")
-    await client.connect(WAIT, ack=0)  # its answer is lost
-    await before.publish("a", "2")
-    await before.stop()
-    file = tmp_path / "bayeux-sessions.json"
-    assert client.id not in file.read_text()
-    assert file.stat().st_mode & 0o777 == 0o600
-    after = client.daemon = await start_daemon(settings)
-    await after.publish("a", "3")
-    assert not file.exists()
-    assert data(await client.connect(WAIT, ack=0)) == ["1", "2", "3"]
-    await after.stop()
-    file.write_text("{")
-    client.daemon = await start_daemon(settings)
-    assert (await client.connect(0))[0]["error"] == "402::session_unknown"

@@ -13,6 +13,7 @@ from .address import USER_AGENT, Address, quote_topics
 from .backoff import Delays
 from .call import Call, Repeat, read_json
 from .caller import Caller
+from .close_codes import refusal_of_close
 from .encoding import encode_json
 from .interface import Closed, Connection, HttpRequest, HttpResponse, SubscriptionNetwork
 from .refusals import refusal, refusal_of
@@ -23,8 +24,8 @@ from .subscription_options import SubscriptionOptions
 from .token_source import TokenSource, authorization
 
 _log = logging.getLogger("pushd_client")
-_ENDED, _TOKEN_REFUSED, _FORBIDDEN, _TOO_MANY, _RESTARTING = 4410, 4401, 4403, 4429, 1012
-"""Close codes of the daemon (docs/protocol.md)."""
+_ENDED, _RESTARTING = 4410, 1012
+"""Close codes of the daemon (docs/protocol.md); those of refusals are in `close_codes`."""
 _RESTART_SPREAD_SECONDS = 3.0
 """The first ceiling of the delay after a restart, as that of server-sent events."""
 _OK, _NO_CONTENT, _SWITCHING, _GONE = 200, 204, 101, 410
@@ -233,12 +234,8 @@ class Subscriber:
         if closed.code == _ENDED or (closed.code is None and self.state is State.OPEN and self.resumption.is_complete):
             await self._disconnect()
             self._finish()
-        elif closed.code == _TOKEN_REFUSED:
-            raise AuthenticationFailed("close-4401", closed.reason)
-        elif closed.code == _FORBIDDEN:
-            raise NotPermitted("forbidden", closed.reason)
-        elif closed.code == _TOO_MANY:
-            raise TemporarilyRefused("close-4429", closed.reason)
+        elif (refused := refusal_of_close(closed.code, closed.reason)) is not None:
+            raise refused
         else:
             if closed.code == _RESTARTING:
                 self._spread = max(self._spread, _RESTART_SPREAD_SECONDS)

@@ -8,6 +8,8 @@ import ssl
 import time
 from typing import Any
 
+from .name_lookup import NameLookup
+
 
 class DeadlineSocket:
     """A socket for `http.client`: it has the methods that an `HTTPConnection` calls.
@@ -20,6 +22,7 @@ class DeadlineSocket:
         self._target = (host, port)
         self._deadline = time.monotonic() + 30.0
         self._socket: socket.socket | None = None
+        self._lookup: NameLookup | None = None
         self._is_shut_down = False
         self._readers = 0
         self._is_closed = False
@@ -56,7 +59,7 @@ class DeadlineSocket:
         :raises OSError: when none does.
         """
         last: OSError | None = None
-        for family, kind, protocol, _, address in socket.getaddrinfo(*self._target, type=socket.SOCK_STREAM):
+        for family, kind, protocol, _, address in self._look_up():
             try:
                 self._connect(socket.socket(family, kind, protocol), address)
                 break
@@ -66,6 +69,12 @@ class DeadlineSocket:
         if last is not None and self._socket is None:
             raise last
         return self._ready()
+
+    def _look_up(self) -> list[Any]:
+        self._lookup = lookup = NameLookup(*self._target)  # so that it can be cancelled
+        if self._is_shut_down:
+            lookup.cancel()
+        return lookup.addresses(self._remaining())
 
     def _connect(self, connecting: socket.socket, address: Any) -> None:
         self._socket = connecting  # so that it can be shut down
@@ -104,6 +113,8 @@ class DeadlineSocket:
     def shut_down(self) -> None:
         """End all operations; any thread may call it."""
         self._is_shut_down = True
+        if self._lookup is not None:
+            self._lookup.cancel()
         self._shut_down()
 
     def close(self) -> None:
