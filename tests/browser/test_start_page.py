@@ -70,6 +70,10 @@ def test_page_asks_for_a_token_that_the_daemon_needs(page: Page, secured: Daemon
 def test_demonstration_says_that_it_may_not_subscribe(page: Page, secured: Daemon, page_errors: list[str]) -> None:
     page.goto(f"{secured.url}/demo/words")
     expect(page.locator("#refused")).to_contain_text("does not let you subscribe to demo/words")
+    page.goto(f"{secured.url}/demo/chat", wait_until="domcontentloaded")
+    expect(page.locator("#refused")).to_contain_text("does not let you subscribe to demo/chat")
+    expect(page.locator("#unknown")).to_be_visible()
+    expect(page.locator("#online")).to_be_hidden()
     assert all("401" in each for each in page_errors)
     page_errors.clear()
 
