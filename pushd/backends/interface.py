@@ -20,6 +20,7 @@ in the reactor thread. Refusals are subclasses of `pushd.core.errors.Refusal`: t
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from pushd.backends.channel_marks import ChannelMarks
 from pushd.backends.hook_outbox import HookOutbox
 from pushd.backends.presence import PresenceBackend
 from pushd.backends.records import Records
@@ -351,6 +352,10 @@ class Backend(Protocol):
     @property
     def records(self) -> Records | None:
         """The records of dialects that all nodes share; None if there are no other nodes."""
+
+    @property
+    def marks(self) -> ChannelMarks | None:
+        """Which channels have subscribers at any node; None if there are no other nodes."""
 
     @property
     def has_nodes(self) -> bool:

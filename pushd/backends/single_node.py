@@ -15,6 +15,7 @@ class SingleNode:
 
     node = ""
     records = None
+    marks = None
     has_nodes = False
     revocations_age = 0.0
 

@@ -131,11 +131,16 @@ class Hooks:
 
         :param topic: the channel that it is about, or the pattern of a subscription; empty for connections.
         """
+        for each in self.events(kind, topic, **fields):
+            self._queue.add(each)
+
+    def events(self, kind: EventType, topic: str = "", **fields: str | None) -> Sequence[HookEvent]:
+        """Return an event for each hook that has it, without storing it; see `record`."""
         names = self._selection.names(kind, topic)
-        if names:
-            body = event(kind, topic, self._wall(), **fields)
-            for name in names:
-                self._queue.add(HookEvent(name, topic, body))
+        if not names:
+            return ()
+        body = event(kind, topic, self._wall(), **fields)
+        return [HookEvent(name, topic, body) for name in names]
 
     async def backlogs(self) -> dict[str, Backlog]:
         """Return the backlogs of the hooks; without those that cannot be read now."""

@@ -1,6 +1,6 @@
 """Which channels have subscribers: the events `occupied` and `vacated`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import islice, takewhile
 from typing import Any, Final
 
@@ -8,12 +8,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pushd.backends.channel_marks import VACATED_SECONDS, ChannelMarks
 from pushd.core.errors import Refusal
 from pushd.hooks.hooks import Hooks
 from pushd.net.eager_task import run_eagerly
 
-VACATED_SECONDS: Final = 3.0
-"""How long a channel must have no subscribers before that is an event."""
 _CHECKED: Final = 500
 """The most channels that are checked in one reactor turn."""
 _INTERVAL: Final = 0.05
@@ -23,10 +22,9 @@ _INTERVAL: Final = 0.05
 class Occupancy:
     """Records when channels get their first subscriber, and when they have had none for a while.
 
-    Subscribers to patterns are not counted. Other nodes are asked whether they have subscribers. So nodes whose first
-    subscribers come at the same moment may both find the other's, or neither.
+    Subscribers to patterns are not counted. There are no other nodes; see `SharedOccupancy`.
 
-    :param is_named: returns whether a channel has subscribers now, at any node; raises a refusal if that is not known.
+    :param is_named: returns whether a channel has subscribers now; raises a refusal if that is not known.
     """
 
     log = Logger()
@@ -38,6 +36,9 @@ class Occupancy:
         self._leaving: dict[str, float] = {}
         """Channels without subscribers at this node, each with when that is checked; the first one is due first."""
         self._timer: IDelayedCall | None = None
+
+    def reconfigure(self, channels: Iterable[str]) -> None:
+        """Called when the hooks have changed, with all channels that have subscribers."""
 
     def on_first(self, channel: str) -> None:
         """Called before the first subscriber of this node is added to a channel."""
@@ -91,3 +92,32 @@ class Occupancy:
 
     def _on_bug(self, failure: Failure) -> None:
         self.log.failure("Hooks: a check for subscribers failed with an internal error", failure)
+
+
+class SharedOccupancy:
+    """The same where several nodes share the backend, which adds the events; see `pushd.backends.channel_marks`."""
+
+    def __init__(self, hooks: Hooks, marks: ChannelMarks) -> None:
+        self._hooks = hooks
+        self._marks = marks
+
+    def reconfigure(self, channels: Iterable[str]) -> None:
+        """Called when the hooks have changed, with all channels that have subscribers at this node."""
+        has_events = self._hooks.has("occupied", "vacated")
+        self._marks.reconfigure(self._hooks.events if has_events else None, filter(self._is_wanted, channels))
+
+    def on_first(self, channel: str) -> None:
+        """Called before the first subscriber of this node is added to a channel."""
+        if self._is_wanted(channel):
+            self._marks.mark(channel)
+
+    def on_last(self, channel: str) -> None:
+        """Called when the last subscriber of this node was removed from a channel."""
+        self._marks.unmark(channel)
+
+    def stop(self) -> None:
+        """Mark nothing any more."""
+        self._marks.stop()
+
+    def _is_wanted(self, channel: str) -> bool:
+        return self._hooks.wants("occupied", channel) or self._hooks.wants("vacated", channel)

@@ -1,6 +1,6 @@
 """Hooks at the choke points of the hub: connections, subscriptions, and what operators do with hooks."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +17,7 @@ from pushd.core.presence import LeaveReason
 from pushd.core.subscriber import Subscriber
 from pushd.hooks.endpoint import HookEndpoint
 from pushd.hooks.hooks import Hooks
-from pushd.hooks.occupancy import Occupancy
+from pushd.hooks.occupancy import Occupancy, SharedOccupancy
 from pushd.hooks.receiver import make_sending
 from pushd.hooks.sender import HookSender
 from pushd.hub.authorization import check_operation
@@ -66,7 +66,13 @@ class HubHooks:
     def __init__(self, backend: Backend, clock: Any, wall: Callable[[], float], observer: Any) -> None:
         self._backend = backend
         self.all = Hooks(backend.hooks, clock, wall, observer, partial(make_sending, clock))
-        self._occupancy = Occupancy(self.all, self._is_named, clock)
+        self._occupancy = (
+            Occupancy(self.all, self._is_named, clock)
+            if backend.marks is None
+            else SharedOccupancy(self.all, backend.marks)
+        )
+        self.subscribed_topics: Callable[[], Iterable[str]] = tuple
+        """Returns the topics with subscribers at this node."""
         self.on_reconfigured: Callable[[SubscriptionObserver | None], None] = lambda observer: None
         """Called with the observer of subscriptions, when hooks have changed; None if no hook has their events."""
         self._has_connect = self._has_disconnect = False
@@ -80,6 +86,7 @@ class HubHooks:
         hooks.reconfigure(endpoints)
         self._has_connect, self._has_disconnect = hooks.has("connect"), hooks.has("disconnect")
         is_observer = hooks.has("subscribe", "unsubscribe", "occupied", "vacated")
+        self._occupancy.reconfigure(topic for topic in self.subscribed_topics() if not is_pattern(topic))
         self.on_reconfigured(self if is_observer else None)
 
     def start(self) -> None:

@@ -133,6 +133,7 @@ class Hub:
         """The events that are sent to the application."""
         self._subscriptions.on_left = self.requests.departures.topics_left
         hooks.on_reconfigured = self._subscriptions.observe
+        hooks.subscribed_topics = self._subscriptions.subscribed_topics
         self.kicks = Kicks(backend, self._register, self.disconnect, turns, audit)
         self._listener = BackendListener(
             self.dispatcher,

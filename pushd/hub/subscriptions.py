@@ -86,6 +86,10 @@ class Subscriptions:
         """Call an observer about all subscriptions from now on; None: nobody."""
         self._observer = observer
 
+    def subscribed_topics(self) -> Iterable[str]:
+        """Return the topics with subscribers at this node."""
+        return self._counts.keys()
+
     async def subscribe(self, subscriber: Subscriber, topics: Sequence[str], since: Since) -> StartPosition:
         """See `Hub.subscribe`."""
         _check_open(subscriber)

@@ -22,6 +22,7 @@ from pushd.backends.redis.leases import LEASE_SECONDS, NodeLease
 from pushd.backends.redis.limited_log import LimitedLog
 from pushd.backends.redis.link import Link, NotUsable
 from pushd.backends.redis.locator import Locator, log_in
+from pushd.backends.redis.marks import RedisMarks
 from pushd.backends.redis.outbox import RedisOutbox
 from pushd.backends.redis.presence import RedisPresence
 from pushd.backends.redis.protocols import CommandProtocol, PubSubProtocol
@@ -141,11 +142,11 @@ class RedisBackend:
         self._lease = NodeLease(self._commands, self._node, options.lease_seconds, reactor)
         self._requests = RedisRequests(self._commands, self._node, reactor)
         self._node_usage = NodeUsage(self._commands, self._lease, reactor, lambda: self._events.restore_usage())
-        self._lease.add(self._node_usage)
         self.hooks = RedisOutbox(self._commands, self._publisher, self._node, reactor)
         self._publisher.hooks = self.hooks
         self.presence = RedisPresence(self._commands, self._lease, bounds, reactor, self.hooks)
-        self._lease.add(self.presence)
+        self.marks = RedisMarks(self.hooks, self._lease, options.lease_seconds, reactor)
+        self._lease.add(self._node_usage, self.presence, self.marks)
         self._pages = DeferredSemaphore(_PAGES)
         self._events: BackendEvents
         self._feed: Feed
@@ -317,8 +318,7 @@ class RedisBackend:
         await self._eviction_warning.check(protocol)
         position = self._feed.position or MessageId("", 0)
         newest = max(position.seq, self._publisher.newest)
-        raw = await self._commands.call_over(protocol, JOIN, position.epoch, newest)
-        epoch, head, _, now, forgets = _joined(raw)
+        epoch, head, _, now, forgets = _joined(await self._commands.call_over(protocol, JOIN, position.epoch, newest))
         self._set_clock(now, self._clock.seconds())
         if self._feed.position is None:
             self._feed.forgets = forgets

@@ -108,9 +108,9 @@ class NodeLease:
         self._loop = LoopingCall(self.renew_soon)
         self._loop.clock = clock
 
-    def add(self, owned: OwnedRecords) -> None:
+    def add(self, *kinds: OwnedRecords) -> None:
         """Add records that this node owns. Called before the start."""
-        self._owned[owned.kind] = owned
+        self._owned |= {owned.kind: owned for owned in kinds}
 
     def start(self) -> None:
         """Start to renew the lease."""

@@ -28,7 +28,7 @@ from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.encoding import as_text
 from pushd.backends.redis.publisher import Publisher
 from pushd.backends.redis.retention_walk import own_retentions
-from pushd.backends.redis.scripts import HOOK
+from pushd.backends.redis.scripts import HOOK, Script
 from pushd.core.errors import Refusal
 from pushd.core.message import Draft
 from pushd.core.names import DEAD
@@ -155,7 +155,7 @@ class RedisOutbox:
         """Return the hooks with events of members, each with its bounds, and the retention of their dead letters."""
         names = self.publish_hooks.of_members() if self.publish_hooks else ()
         own = own_retentions(self._publisher.retentions, [DEAD + name for name in names])
-        return [(name, *self._limits(name)) for name in names], own
+        return self.limits(names), own
 
     def on_members_changed(self) -> None:
         """Called when members were changed by this node."""
@@ -177,6 +177,15 @@ class RedisOutbox:
         words = [(hook, *self._limits(hook), each) for hook, each in by_hook.items()]
         return _encode(words) if words else b"", list(by_hook)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether Redis is connected."""
+        return self._commands.link.protocol is not None
+
+    def limits(self, hooks: Iterable[str]) -> list[tuple[str, int, int]]:
+        """Return hooks with the bounds of their events and bytes, for scripts."""
+        return [(hook, *self._limits(hook)) for hook in hooks]
+
     def _limits(self, hook: str) -> tuple[int, int]:
         bounds = self._bounds.get(hook, DEFAULT_BOUNDS)
         return bounds.events, bounds.bytes
@@ -186,10 +195,17 @@ class RedisOutbox:
             await self._call("release", (), hook, self._node)
 
     async def _call(self, command: str, hooks: Iterable[str], *words: object) -> Any:
-        """Call the script; `hooks`: those that may have dead letters then."""
+        return await self.call(HOOK, hooks, command, *words)
+
+    async def call(self, script: Script, hooks: Iterable[str], *words: object) -> Any:
+        """Call a script that adds events.
+
+        :param hooks: those that may have dead letters then.
+        :raises Refusal: when it cannot be called now.
+        """
         publisher = self._publisher
         own = own_retentions(publisher.retentions, [DEAD + hook for hook in hooks])
-        return await self._commands.call(HOOK, *publisher.bounds, own, command, *words)
+        return await self._commands.call(script, *publisher.bounds, own, *words)
 
 
 def _parts(events: Sequence[HookEvent]) -> Iterable[Sequence[HookEvent]]:

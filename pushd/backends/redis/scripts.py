@@ -48,6 +48,8 @@ RATES = _script("rates")
 PRESENCE = _script("presence", "leases", "append", "hooks", "members")
 SWEEP = _script("sweep", "leases", "append", "hooks", "members")
 DROP_PRESENCE = _script("drop_presence", "leases", "append", "hooks", "members")
+MARKS = _script("marks", "leases", "append", "hooks", "vacant")
+DROP_MARKS = _script("drop_marks", "leases", "vacant")
 WHO = _script("who", "leases", "append", "hooks", "members")
 FORGET = _script("forget")
 LOOK = _script("look")
@@ -76,4 +78,5 @@ ALL = (
         LOOK,
     ),
     *(REVOKE, UNREVOKE, KICK, URL, USAGE, DROP_USAGE, RATES, PRESENCE, SWEEP, DROP_PRESENCE, WHO, RETAIN, RECORD, HOOK),
+    *(MARKS, DROP_MARKS),
 )
