@@ -126,6 +126,7 @@ class Hub:
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns, counts)
         self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
         """Requests and replies."""
+        self.revocations.check_others.append(self.requests.renew)
         self._publisher.reply = self.requests.reply
         self.renewals: list[Callable[[Callable[[Peer], None]], Coroutine[Any, Any, None]]] = []
         """Called to renew the grants of peers that are no connections."""

@@ -46,6 +46,7 @@ class Bayeux:
         self.routes: Mapping[bytes, Resource] = dict.fromkeys(paths, resource)
         self.transports: Sequence[Transport] = (connects, self._sockets, streams)
         hub.renewals.append(self._renew)
+        hub.revocations.check_others.append(self._check_sockets)
 
     def reconfigure(self, settings: BayeuxSettings) -> None:
         """Apply other settings, to what begins from now on."""
@@ -61,6 +62,10 @@ class Bayeux:
     def _on_ended(self, session: Session) -> None:
         self._hub.requests.forget(session)
         self._store.forget(session)
+
+    async def _check_sockets(self, check: Callable[[Peer], None]) -> None:
+        """Close the WebSockets of revoked credentials. Sessions are checked at their next message."""
+        self._sockets.renew(check)
 
     async def _renew(self, renew: Callable[[Peer], None]) -> None:
         """Renew the grants of the sessions, after a reload; those that are not accepted any more end."""
