@@ -114,7 +114,7 @@ class Hub:
         self._publisher = Publisher(
             backend, clock, counters, self.dispatcher, self._register, messages_per_second, self.callbacks, settings
         )
-        self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
+        self.presence = Presence(backend.presence, wall, self._publisher.rates.take, audit)
         """The members of channels."""
         self.presence.has_members = settings.has_presence
         self.credentials = Credentials(
