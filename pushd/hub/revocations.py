@@ -60,6 +60,8 @@ class RevocationControl:
         self._is_closing = self._must_close = False
         self.on_kept: Callable[[Revocation], None] = lambda revocation: None
         """Called with each revocation that this node was asked for, once it is kept."""
+        self.on_changed: Callable[[Sequence[Revocation]], None] = lambda revocations: None
+        """Called with those revocations that this node did not know before, of all nodes."""
         self.check_others: list[Callable[[Callable[[Peer], None]], Coroutine[Any, Any, None]]] = []
         """Called, after connections were closed, to refuse peers that are no connections of the hub, such as those that
         wait for a reply by HTTP, with a check that raises `TokenRevoked`.
@@ -160,6 +162,7 @@ class RevocationControl:
         self._counters.kept_revocations = len(self._known)
         if changed:
             self._counters.revocations.update(each.kind for each in changed)
+            self.on_changed(changed)
             self._close_soon()
 
     def known(self) -> Sequence[Revocation]:
