@@ -19,7 +19,7 @@ from tests.backends.conftest import one_redis
 from tests.backends.redis_server import RedisServer
 from tests.daemon_fixtures import Start, start_daemon
 from tests.service.application import Application, application, response, write_callback
-from tests.transports.client import Refused
+from tests.transports.client import Closed, Refused
 from tests.transports.daemon import RunningDaemon, turns, until, until_ready
 from tests.transports.http_client import HttpClient, encode_request
 from tests.transports.line_client import TextLines
@@ -555,6 +555,41 @@ async def test_metrics_are_answered_to_a_token_while_the_application_fails(scene
     scene.application.answer = lambda question: response(b"", "500 Error")
     assert (await daemon.request("GET", "/metrics", None, bearer(ALICE))).status == 200
     assert (await daemon.request("GET", "/metrics")).status == 503
+
+
+async def test_refusals_by_the_application_are_in_the_audit_log(scene: Scene, tmp_path: Path) -> None:
+    audit = tmp_path / "audit.log"
+    daemon = await scene.start(more=f"[log]\naudit = {json.dumps(str(audit))}\n")
+    scene.application.answer = lambda question: {"allow": question["action"] == "connect", "ttl": 0}
+    for method, path in (("GET", "/sse/a"), ("POST", "/pub/b")):
+        body = b"x" if method == "POST" else None
+        assert (await daemon.request(method, path, body, bearer(ALICE))).status == 403
+    websocket, lines = CommandWebSocket(daemon), TextLines(daemon)
+    await websocket.open("/ws", bearer(ALICE))
+    assert (await websocket.ask(subscribe="a"))["error"]["code"] == "forbidden"
+    assert (await websocket.ask(publish="b", data=1))["error"]["code"] == "forbidden"
+    lines.open()
+    await lines.ask(f"AUTH {ALICE}")
+    for command in ("SUB a", "PUB b x"):
+        with pytest.raises(Refused, match="forbidden"):
+            await lines.ask(command)
+    scene.application.answer = lambda question: {"allow": False, "ttl": 0}
+    assert (await daemon.request("GET", "/history/a", None, bearer(ALICE))).status == 403
+    refused_websocket, refused_lines = CommandWebSocket(daemon), TextLines(daemon)
+    await refused_websocket.open("/ws", bearer(ALICE))
+    assert await refused_websocket.next() == Closed(4403, True)
+    refused_lines.open()
+    with pytest.raises(Refused, match="forbidden"):
+        await refused_lines.ask(f"AUTH {ALICE}")
+    records = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert {(each["event"], each["code"], each["sub"], each["count"]) for each in records} == {
+        ("refused", "forbidden", subject_of(ALICE), 1)
+    }
+    assert sorted((each["transport"], each["action"], each["topic"]) for each in records) == sorted(
+        (transport, *each)
+        for transport in ("http", "tcp", "websocket")
+        for each in (("subscribe", "a"), ("publish", "b"), ("connect", None))
+    )
 
 
 async def test_a_revocation_removes_the_answers_about_the_subject_at_all_nodes(
