@@ -11,7 +11,7 @@ from typing import Any, Final
 from pushd.config.channels import topic
 from pushd.config.fields import read_fields, setting
 from pushd.config.mistakes import suggestion
-from pushd.config.parsers import count, duration, string_list
+from pushd.config.parsers import count, duration, host, string_list
 
 _PATH = re.compile(r"/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,63}")
 
@@ -65,6 +65,9 @@ class BayeuxSettings:
         "channels and patterns",
     )
     lazy_time: float = setting(5, duration(minimum=0.1, maximum=300), "How long they wait at most.", "seconds")
+    hosts: tuple[str, ...] = setting(
+        [], string_list(host), "Other servers that clients may connect to, sent with the handshake.", "host names"
+    )
 
 
 SECTION: Final = "dialects"

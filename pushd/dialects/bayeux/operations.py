@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from pushd.auth.authenticator import Authenticator
 from pushd.core.cursor import Latest, Now, parse_since
 from pushd.core.errors import BadParameter, BadSince, Refusal, TokenMissing, TooManySubscriptions, Unavailable
-from pushd.core.message import JSON, Draft, draft
+from pushd.core.message import Draft
 from pushd.core.open_requests import DEFAULT_SECONDS, AskerLeft
 from pushd.core.peer import Peer
 from pushd.core.presence import as_member
@@ -24,7 +24,7 @@ from pushd.dialects.bayeux.repeats import Repeats
 from pushd.dialects.bayeux.replies import Reply
 from pushd.dialects.bayeux.session import Session, Sessions
 from pushd.dialects.bayeux.store import SessionMoved, SessionStore
-from pushd.dialects.bayeux.wire import binary_data, encode_response
+from pushd.dialects.bayeux.wire import draft_of, encode_response
 from pushd.hub.credentials import check_same_subject
 from pushd.hub.hub import Hub
 
@@ -204,6 +204,8 @@ class Operations:
             return replies.failure(message, replies.error_of(refusal), advice=advice, **fields)
         settings = self._sessions.settings
         advice = replies.advice_of(settings, settings.max_interval)
+        if settings.hosts:
+            advice["hosts"] = list(settings.hosts)
         reply = replies.reply_to(message, clientId=session.id, supportedConnectionTypes=common, advice=advice, **fields)
         if session.has_ack:
             replies.add_extension(reply, "ack", True)
@@ -211,7 +213,7 @@ class Operations:
         return reply
 
     async def _new_session(self, message: ClientMessage, peer: Peer) -> Session:
-        token = _token_of(message)
+        token = message.token
         identity, grant = peer.identity, peer.grant
         if token is not None and self._authenticator.is_enabled:
             identity = await self._authenticator.authenticate(token)
@@ -340,7 +342,7 @@ class Operations:
         if isinstance(message.data, msgspec.UnsetType):
             return replies.failure(message, f"400:{message.channel}:data_missing")
         data = bytes(message.data)
-        drafted = _draft(message, data)
+        drafted = draft_of(channel_of(message.channel), data, is_binary=message.extension("binary") is not None)
         send = self._request if message.channel.startswith(SERVICE) else self._publish_draft
         if message.id is None:
             await send(message, session, drafted)
@@ -368,28 +370,3 @@ class Operations:
             session.respond(encode_reply(replies.refused(message, failure.value, message.channel)))
         elif not isinstance(failure.value, AskerLeft):
             failure.raiseException()
-
-
-def _token_of(message: ClientMessage) -> str | None:
-    """Return the token of a handshake, in `ext.pushd.token` or `ext.authentication.token`; None if it has none.
-
-    :raises BadParameter: when it is no string.
-    """
-    authentication = message.extension("authentication")
-    token = message.of_pushd("token")
-    if token is None and isinstance(authentication, dict):
-        token = authentication.get("token")
-    if not isinstance(token, str | None):
-        raise BadParameter("token must be a string")
-    return token
-
-
-def _draft(message: ClientMessage, data: bytes) -> Draft:
-    """Return the message of a publish.
-
-    :raises Refusal: when it is not valid.
-    """
-    kind = JSON
-    if message.extension("binary") is not None:
-        data, kind = binary_data(data)
-    return draft(channel_of(message.channel), data, kind)

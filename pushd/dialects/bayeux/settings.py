@@ -25,3 +25,5 @@ class BayeuxSettings:
     """The topics whose messages wait for others."""
     lazy_time: float = 5
     """How long they wait at most."""
+    hosts: tuple[str, ...] = ()
+    """The names or addresses of other servers, which the advice of a handshake has."""
