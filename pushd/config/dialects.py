@@ -65,6 +65,15 @@ class BayeuxSettings:
         "channels and patterns",
     )
     lazy_time: float = setting(5, duration(minimum=0.1, maximum=300), "How long they wait at most.", "seconds")
+    max_sessions_per_browser: int = setting(
+        1, count(0), "How many long polls a browser may hold at a time; 0 for any number.", "sessions"
+    )
+    multi_session_interval: float = setting(
+        2,
+        duration(minimum=0, maximum=300),
+        "How often its other sessions poll instead; with 0 they are disconnected.",
+        "seconds",
+    )
     hosts: tuple[str, ...] = setting(
         [], string_list(host), "Other servers that clients may connect to, sent with the handshake.", "host names"
     )

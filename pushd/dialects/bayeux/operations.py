@@ -46,6 +46,8 @@ class PendingConnect(NamedTuple):
     message: ClientMessage
     session: Session
     seconds: float
+    is_polling: bool = False
+    """Whether the client is told to poll, since other sessions of its browser hold connects."""
 
 
 class Exchange(NamedTuple):
@@ -53,6 +55,8 @@ class Exchange(NamedTuple):
 
     replies: Sequence[bytes]
     connect: PendingConnect | None = None
+    has_begun: bool = False
+    """Whether a session has begun."""
 
 
 class Operations:
@@ -95,6 +99,7 @@ class Operations:
         :param can_wait: whether a connect among other messages may wait; it does if it is alone.
         """
         answers: list[bytes] = []
+        has_begun = False
         pending: PendingConnect | None = None
         received = self._wall()
         for message in messages:
@@ -112,8 +117,9 @@ class Operations:
                 outcome = await self._execute(message, peer)
             answers.append(self._encoded(message, outcome, received))
             if message.channel == _HANDSHAKE:
+                has_begun = outcome["successful"]
                 break
-        return Exchange(answers, pending)
+        return Exchange(answers, pending, has_begun)
 
     def hold(
         self, connect: PendingConnect, transport_name: str, answer: Callable[[Sequence[bytes]], None]
@@ -125,6 +131,15 @@ class Operations:
         received = self._wall()
         done = partial(self._answer_connect, connect, received, answer)
         return self._connects.hold(connect.session, transport_name, connect.seconds, done)
+
+    async def limit(self, connect: PendingConnect) -> PendingConnect | bytes:
+        """Return what becomes of a connect beyond those that a browser may hold: one that does not wait, or the reply
+        that ends its session.
+        """
+        if self._sessions.settings.multi_session_interval > 0:
+            return connect._replace(seconds=0, is_polling=True)
+        await self._end(connect.session)
+        return encode_reply(replies.failure(connect.message, replies.MANY_SESSIONS, advice=replies.GIVE_UP))
 
     def _encoded(self, message: ClientMessage, reply: Reply, received: float) -> bytes:
         synced = replies.time_sync(message, received, self._wall())
@@ -272,21 +287,25 @@ class Operations:
                 self._sessions.end(session)
         else:
             reply = replies.reply_to(message, clientId=session.id)
-            if message.advice is not None or not session.has_connected:
-                settings = self._sessions.settings
-                reply["advice"] = replies.advice_of(settings, self._sessions.seconds_of(session))
-            session.has_connected = True
+            is_new = session.needs_advice or not session.has_connected
+            if connect.is_polling or is_new or message.advice is not None:
+                advice_of = replies.polling_advice_of if connect.is_polling else replies.advice_of
+                reply["advice"] = advice_of(self._sessions.settings, self._sessions.seconds_of(session))
+            session.has_connected, session.needs_advice = True, connect.is_polling
             if session.has_ack:
                 replies.add_extension(reply, "ack", session.progress.batch)
         self._store.save_soon(session)
         answer([self._encoded(message, reply, received), *outcome.messages])
 
     async def _disconnect(self, message: ClientMessage, session: Session) -> Reply:
+        await self._end(session)
+        return replies.reply_to(message, clientId=session.id)
+
+    async def _end(self, session: Session) -> None:
         await self._store.delete(session)
         if isinstance(session.held, HeldConnect):
             session.held.leave()
         self._sessions.end(session)
-        return replies.reply_to(message, clientId=session.id)
 
     # Subscriptions
 

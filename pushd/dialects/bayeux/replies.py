@@ -25,6 +25,7 @@ CONNECTION_TYPES: Final = (
 )
 VERSION: Final = "1.0"
 NO_SESSION: Final = "402::session_unknown"
+MANY_SESSIONS: Final = "403::multiple_clients"
 AGAIN: Final[Mapping[str, object]] = {"reconnect": "handshake", "interval": 0}
 """The advice after which a client makes a new session."""
 GIVE_UP: Final[Mapping[str, object]] = {"reconnect": "none"}
@@ -106,6 +107,12 @@ def advice_of(settings: BayeuxSettings, max_interval: float) -> Reply:
         "timeout": round(settings.timeout * 1000),
         "maxInterval": round(max_interval * 1000),
     }
+
+
+def polling_advice_of(settings: BayeuxSettings, max_interval: float) -> Reply:
+    """Return the advice of `advice_of` for a session that polls, since others of its browser hold connects."""
+    interval = round(settings.multi_session_interval * 1000)
+    return advice_of(settings, max_interval) | {"interval": interval, "multiple-clients": True}
 
 
 def add_extension(reply: Reply, name: str, value: object) -> None:

@@ -47,6 +47,7 @@ class Session:
         "held",
         "id",
         "member",
+        "needs_advice",
         "peer",
         "progress",
         "repeats",
@@ -63,6 +64,8 @@ class Session:
         """Whether it acknowledges what it has received."""
         self.has_connected = False
         """Whether a connect was answered."""
+        self.needs_advice = False
+        """Whether its client may act on advice that is not that of the settings."""
         self.member: AsMember | None = None
         """As whom it enters the channels of its subscriptions."""
         self.progress = Progress()

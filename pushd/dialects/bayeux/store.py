@@ -249,6 +249,7 @@ async def restore(
     own.grant = await hub.callbacks.connect(own, own.identity, own.grant)
     session = Session(id, own, sessions.end)
     session.has_ack, session.has_connected = state["ack"], state["connected"]
+    session.needs_advice = True
     session.member = None if state["member"] is None else AsMember(*state["member"])
     session.progress = Progress.load(state["progress"])
     return session
