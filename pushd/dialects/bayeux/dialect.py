@@ -52,6 +52,9 @@ class Bayeux:
     def reconfigure(self, settings: BayeuxSettings) -> None:
         """Apply other settings, to what begins from now on."""
         self.sessions.settings = settings
+        if not settings.max_inactive:  # what is recorded would be out of date when it is set again
+            for session in self.sessions:
+                session.active = None
         self._sockets.reconfigure()
 
     def stop(self) -> None:

@@ -111,6 +111,7 @@ class EventStream:
             return
         if outcome.messages:
             self._write(outcome.messages)
+            self._streams.operations.on_sent(self._session)
         if self._session.stream is self:
             self._streams.clock.callLater(0, self._wait)
 
@@ -148,18 +149,18 @@ class EventStreams:
         self.wheel = wheel
         self.open_streams: dict[EventStream, None] = {}
         self._context = context
-        self._operations = operations
+        self.operations = operations
 
     async def open(self, request: Request) -> Answer:
         """Open the stream of the session that the path names."""
         peer = self._context.peer_of(request, TRANSPORT)
         id = request.postpath[0].decode("latin-1") if request.postpath else ""
-        session = await self._operations.find(id, peer)
+        session = await self.operations.find(id, peer)
         if session is None:
             raise NotFound("there is no such Bayeux session")
         if request.is_disconnected:
             return None
-        if isinstance(session.stream, EventStream):
+        if session.stream is not None:
             session.stream.close()
         if session.held is not None:
             session.held.release()  # it is replaced, and does not count

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from twisted.logger import Logger
@@ -20,6 +20,7 @@ from pushd.dialects.bayeux import replies
 from pushd.dialects.bayeux.channels import META, SERVICE, channel_of, topic_of
 from pushd.dialects.bayeux.connects import Connects, HeldConnect, Outcome
 from pushd.dialects.bayeux.envelope import ClientMessage, Malformed, encode_reply
+from pushd.dialects.bayeux.exchange import Exchange, PendingConnect
 from pushd.dialects.bayeux.repeats import Repeats
 from pushd.dialects.bayeux.replies import Reply
 from pushd.dialects.bayeux.session import Session, Sessions
@@ -38,25 +39,6 @@ _MOST_ACK: Final = 2**53 - 1
 _MOST_MILLISECONDS: Final = 300_000
 _MOST_MOVES: Final = 3
 """How often a message is executed whose session moves to another node meanwhile."""
-
-
-class PendingConnect(NamedTuple):
-    """A connect that waits for messages: its reply is made when it is answered."""
-
-    message: ClientMessage
-    session: Session
-    seconds: float
-    is_polling: bool = False
-    """Whether the client is told to poll, since other sessions of its browser hold connects."""
-
-
-class Exchange(NamedTuple):
-    """What follows from an envelope."""
-
-    replies: Sequence[bytes]
-    connect: PendingConnect | None = None
-    has_begun: bool = False
-    """Whether a session has begun."""
 
 
 class Operations:
@@ -165,10 +147,13 @@ class Operations:
         """Execute a message, anew if its session moves to another node meanwhile."""
         channel = message.channel
         for _ in range(_MOST_MOVES):
-            session = await self.find(message.client, peer, owns=channel.startswith((META, SERVICE)))
+            owns = channel.startswith((META, SERVICE)) or self._sessions.settings.max_inactive > 0
+            session = await self.find(message.client, peer, owns=owns)
             if session is None:
                 return replies.no_session(message)
             with suppress(SessionMoved):
+                if self._sessions.mark_active(session):
+                    await self._store.save(session)
                 return await self._by_channel.get(channel, self._publish)(message, session)
         raise Unavailable("session moves between nodes: send the message again")
 
@@ -245,6 +230,7 @@ class Operations:
         if member is not None and member.id is None and grant.subject is None:
             raise BadParameter("presence=self of a Bayeux session needs a subject: give presence_id")
         session = self._sessions.create(own)
+        self._sessions.mark_active(session)
         session.member = member
         ack = message.extension("ack")
         session.has_ack = ack is True or (isinstance(ack, dict) and ack.get("enabled") is True)
@@ -258,6 +244,11 @@ class Operations:
             return replies.refused_connect(message, refusal)
         if session is None:
             return replies.no_session(message)
+        if self._sessions.is_inactive(session):
+            await self._end(session)
+            return replies.failure(message, replies.INACTIVE, advice=replies.GIVE_UP)
+        if session.active is None and self._sessions.mark_active(session):
+            self._store.save_soon(session, is_changed=True)
         if session.repeats is not None:
             session.repeats.on_connect(message.id, self._wall())
         ack = message.extension("ack")
@@ -294,8 +285,15 @@ class Operations:
             session.has_connected, session.needs_advice = True, connect.is_polling
             if session.has_ack:
                 replies.add_extension(reply, "ack", session.progress.batch)
+        if outcome.messages:
+            self.on_sent(session)
         self._store.save_soon(session)
         answer([self._encoded(message, reply, received), *outcome.messages])
+
+    def on_sent(self, session: Session) -> None:
+        """Called when messages are sent to a session, which is activity where that of the server counts."""
+        if self._sessions.settings.activity != "client" and self._sessions.mark_active(session):
+            self._store.save_soon(session, is_changed=True)
 
     async def _disconnect(self, message: ClientMessage, session: Session) -> Reply:
         await self._end(session)
@@ -305,6 +303,8 @@ class Operations:
         await self._store.delete(session)
         if isinstance(session.held, HeldConnect):
             session.held.leave()
+        if session.stream is not None:
+            session.stream.close()
         self._sessions.end(session)
 
     # Subscriptions

@@ -8,7 +8,8 @@ from pushd.dialects.bayeux.browsers import Browsers
 from pushd.dialects.bayeux.connects import HeldConnect
 from pushd.dialects.bayeux.envelope import array, callback_name, form_messages, joined, parse, script
 from pushd.dialects.bayeux.event_stream import EventStreams
-from pushd.dialects.bayeux.operations import Operations, PendingConnect
+from pushd.dialects.bayeux.exchange import PendingConnect
+from pushd.dialects.bayeux.operations import Operations
 from pushd.dialects.bayeux.sockets import Sockets
 from pushd.http.errors import render_refusal
 from pushd.http.message_body import check_body_is_data, content_type_of

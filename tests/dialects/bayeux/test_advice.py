@@ -7,7 +7,7 @@ import pytest
 import pytest_twisted
 
 from tests.dialects.bayeux.client import Bayeux
-from tests.transports.daemon import until
+from tests.transports.daemon import MovableReactor, until
 from tests.transports.http_client import HttpClient, encode_request
 
 SETTINGS: dict[str, object] = {"dialects.enable": "bayeux"}
@@ -175,3 +175,68 @@ async def test_page_that_is_only_accepted_since_all_are_receives_no_cookie(start
     client = Browser(await start_daemon(SETTINGS | {"http.allow_origins": "*"}), {"Origin": "https://app.example"})
     await client.handshake()
     assert not client.cookie
+
+
+GONE = ("402::session_inactive", {"reconnect": "none"})
+
+
+async def passed(client, reactor, seconds):
+    """Let time pass while a client connects; return the error and the advice of its last connect."""
+    reply: dict[str, object] = {}
+    for _ in range(seconds // 4):
+        await reactor.pass_time(4)
+        reply, *_ = await client.connect(0)
+    return reply.get("error"), reply.get("advice")
+
+
+@pytest.mark.parametrize("activity", ["client", "client_server"])
+@pytest_twisted.ensureDeferred
+async def test_session_that_only_connects_ends(start, activity):
+    reactor = MovableReactor()
+    daemon = await start(f'activity = "{activity}"\nmax_inactive = 32', reactor)
+    client = Bayeux(daemon)
+    await client.handshake()
+    await client.subscribe("/a")
+    for act in (client.subscribe("/b"), client.publish("/c", 1)):
+        assert (await passed(client, reactor, 28))[0] is None
+        assert (await act)["successful"]
+    assert (await passed(client, reactor, 28))[0] is None
+    await daemon.publish("a", "1")
+    assert (await client.connect(0))[1]["data"] == "1"
+    error, _ = await passed(client, reactor, 8)
+    assert (error == GONE[0]) == (activity == "client")
+    if error is None:
+        assert await passed(client, reactor, 28) == GONE
+    assert (await client.connect(0))[0]["error"] == "402::session_unknown"
+
+
+@pytest_twisted.ensureDeferred
+async def test_event_stream_of_an_inactive_session_ends(start):
+    reactor = MovableReactor()
+    daemon = await start("max_inactive = 8", reactor)
+    client = Bayeux(daemon)
+    await client.handshake()
+    await client.subscribe("/a")
+    stream = daemon.connect(
+        "http", HttpClient(encode_request("GET", f"/bayeux/{client.id}", None, {"Accept": "text/event-stream"}))
+    )
+    await until(lambda: daemon.subscribers("a"), "the stream waits")
+    assert await passed(client, reactor, 12) == GONE
+    await stream.answer
+    assert not daemon.subscribers("a")
+
+
+@pytest_twisted.ensureDeferred
+async def test_activity_survives_a_restart(start_daemon, tmp_path):
+    reactor = MovableReactor()
+    file = tmp_path / "pushd.toml"
+    file.write_text("[dialects.bayeux]\nmax_inactive = 32\nmax_interval = 600\n")
+    settings = SETTINGS | {"backend.data_dir": tmp_path / "data"}
+    before = await start_daemon(settings, reactor, file)
+    client = Bayeux(before)
+    await client.handshake(ext={"ack": True})
+    await client.subscribe("/a")
+    await before.stop()
+    client.daemon = await start_daemon(settings, reactor, file)
+    await reactor.pass_time(36)
+    assert await passed(client, reactor, 4) == GONE
