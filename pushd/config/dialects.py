@@ -91,10 +91,91 @@ class BayeuxSettings:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class IframeSettings:
+    """Iframe streaming. It has no settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushletSettings:
+    """The protocol of Pushlet."""
+
+    sessions: int = setting(100_000, count(), "The most sessions at a time.", "sessions")
+    sessions_per_address: int = setting(
+        10_000, count(), "The most sessions of one address, loopback exempt.", "sessions"
+    )
+    timeout: float = setting(
+        300,
+        duration(minimum=60, maximum=86_400),
+        "How long a session lasts without a request.",
+        "seconds",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Comet4jSettings:
+    """The protocol of comet4j."""
+
+    sessions: int = setting(100_000, count(), "The most sessions at a time.", "sessions")
+    sessions_per_address: int = setting(
+        10_000, count(), "The most sessions of one address, loopback exempt.", "sessions"
+    )
+    timeout: float = setting(
+        300,
+        duration(minimum=60, maximum=86_400),
+        "How long a session lasts without a request.",
+        "seconds",
+    )
+    channels: tuple[str, ...] = setting(
+        [], string_list(topic), "What clients receive that name no channels.", "channels and patterns"
+    )
+
+
+_DOMAIN = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
+_PORTS = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?")
+
+
+def flash_domain(text: str) -> str:
+    """Return a domain of a policy file."""
+    if not _DOMAIN.fullmatch(text):
+        raise ValueError(f"{text!r} is not a domain (examples: games.example, *.games.example)")
+    return text
+
+
+def flash_ports(text: str) -> str:
+    """Return a port, or a range of ports, of a policy file."""
+    if not _PORTS.fullmatch(text) or not all(0 < int(port) < 65_536 for port in text.split("-")):
+        raise ValueError(f"{text!r} is not a port or a range of ports (examples: 9001, 9001-9003)")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class FlashPolicySettings:
+    """Policy files for Flash on the TCP listener, and NUL as line end."""
+
+    domains: tuple[str, ...] = setting(
+        [], string_list(flash_domain), "The domains whose movies may connect; `*` means all.", "domains"
+    )
+    ports: tuple[str, ...] = setting(
+        [], string_list(flash_ports), "The ports, or ranges of ports, to which they may connect.", "ports"
+    )
+
+
 SECTION: Final = "dialects"
 """The name of the section of the file."""
-KINDS: Final[Mapping[str, type[Any]]] = {"bayeux": BayeuxSettings}
+KINDS: Final[Mapping[str, type[Any]]] = {
+    "bayeux": BayeuxSettings,
+    "iframe": IframeSettings,
+    "flash-policy": FlashPolicySettings,
+    "pushlet": PushletSettings,
+    "comet4j": Comet4jSettings,
+}
 """The class of the settings of each dialect, by its name."""
+
+
+def field_of(name: str) -> str:
+    """Return the field of `DialectSettings` with the settings of a dialect."""
+    return name.replace("-", "_")
 
 
 def dialect_name(word: str) -> str:
@@ -111,12 +192,16 @@ class DialectSettings:
     enable: tuple[str, ...] = setting(
         [],
         string_list(dialect_name),
-        "The protocols of other projects that are served, by their names.",
+        "The protocols of other projects that are served: bayeux, iframe, flash-policy, pushlet, comet4j.",
         "names",
         alias="dialects",
         at_restart=True,
     )
     bayeux: BayeuxSettings = field(default_factory=BayeuxSettings)
+    iframe: IframeSettings = field(default_factory=IframeSettings)
+    flash_policy: FlashPolicySettings = field(default_factory=FlashPolicySettings)
+    pushlet: PushletSettings = field(default_factory=PushletSettings)
+    comet4j: Comet4jSettings = field(default_factory=Comet4jSettings)
 
 
 def read_dialect(name: str, table: object) -> Any:

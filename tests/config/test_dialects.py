@@ -54,3 +54,12 @@ def test_a_reload_changes_times_and_no_paths():
     assert change.at_restart == ("dialects.bayeux.path",)
     assert change.config.dialects.bayeux.timeout == 7
     assert change.config.dialects.bayeux.path == now.dialects.bayeux.path
+
+
+def test_domains_and_ports_of_a_policy_file_cannot_leave_their_attribute(tmp_path):
+    text = '[dialects.flash-policy]\ndomains = ["{}"]\nports = ["{}"]'
+    flash = read(tmp_path, text.format("*.games.example", "9001-9003")).flash_policy
+    assert (flash.domains, flash.ports) == (("*.games.example",), ("9001-9003",))
+    for domain, ports in (('a\\"/>', "1"), ("<", "1"), ("a b", "1"), ("a", "*"), ("a", "0"), ("a", "1-99999")):
+        with pytest.raises(ConfigError, match=r"dialects\.flash-policy"):
+            read(tmp_path, text.format(domain, ports))
