@@ -240,8 +240,7 @@ class Hub:
 
         :param drafts: may be a long generator; it is read in several reactor turns.
         :param key: the idempotency key: a repeat within two minutes returns the first result and publishes nothing.
-        :param as_whole: whether to raise a refusal, and publish nothing, when the peer may not publish all of them or
-            a rate does not allow it.
+        :param as_whole: whether to raise `RateLimited`, and publish nothing, when a rate does not allow all of them.
         :raises IdempotencyMismatch: when the key was used before with another body.
         """
         return self._publisher.publish_all(peer, self.revocations.unless_revoked(peer, drafts), key, as_whole=as_whole)

@@ -9,6 +9,7 @@ from twisted.web.resource import Resource
 
 from pushd.core.errors import Refusal
 from pushd.core.peer import Peer
+from pushd.dialects.bayeux.browsers import Browsers
 from pushd.dialects.bayeux.connects import Connects
 from pushd.dialects.bayeux.event_stream import EventStreams
 from pushd.dialects.bayeux.operations import Operations
@@ -41,8 +42,9 @@ class Bayeux:
             hub, http.authenticator, self.sessions, connects, self._store, lambda: http.limits.topics, time.time
         )
         self._sockets = Sockets(http, operations, clock)
-        streams = EventStreams(http, operations, connects, clock, context.stream)
-        resource = BayeuxResource(http, operations, self._sockets, streams)
+        browsers = Browsers(self.sessions)
+        streams = EventStreams(http, operations, connects, browsers, clock, context.stream)
+        resource = BayeuxResource(http, operations, self._sockets, streams, browsers)
         self.routes: Mapping[bytes, Resource] = dict.fromkeys(paths, resource)
         self.transports: Sequence[Transport] = (connects, self._sockets, streams)
         hub.renewals.append(self._renew)
@@ -51,6 +53,9 @@ class Bayeux:
     def reconfigure(self, settings: BayeuxSettings) -> None:
         """Apply other settings, to what begins from now on."""
         self.sessions.settings = settings
+        if not settings.max_inactive:  # what is recorded would be out of date when it is set again
+            for session in self.sessions:
+                session.active = None
         self._sockets.reconfigure()
 
     def stop(self) -> None:
