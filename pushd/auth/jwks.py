@@ -13,12 +13,11 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.web.iweb import IAgent
 
 from pushd.auth.document_fetch import fetch_document
 from pushd.auth.verification_keys import KeySet, parse_key_set
 from pushd.core.errors import Unavailable
-from pushd.net.outgoing_requests import RequestFailed
+from pushd.net.outgoing_requests import RequestFailed, Send
 
 REFRESH_SECONDS = 600
 """How long keys are used before they are fetched again, so that a withdrawn key is not accepted for longer."""
@@ -205,13 +204,14 @@ class JwksKeys:
 class JwksSources(Service):
     """The JWK sets of all issuers. A reload keeps those whose issuer and URL have not changed.
 
-    :param agent: sends the requests.
+    :param open_sending: returns what sends the requests of one issuer.
+    :param clock: the reactor, or a clock of a test.
     :param on_withdrawn: called when a key may not be in its set any more: then tokens must be verified again.
     """
 
-    def __init__(self, agent: IAgent, reactor: Any, on_withdrawn: Callable[[], object]) -> None:
-        self._agent = agent
-        self._reactor = reactor
+    def __init__(self, open_sending: Callable[[], Send], clock: Any, on_withdrawn: Callable[[], object]) -> None:
+        self._open_sending = open_sending
+        self._clock = clock
         self._on_withdrawn = on_withdrawn
         self._sources: dict[tuple[str, str], JwksKeys] = {}
 
@@ -219,8 +219,8 @@ class JwksSources(Service):
         """Return the keys of an issuer at a URL, which are fetched once `retain` is called with them."""
         source = self._sources.get((issuer, url))
         if source is None:
-            fetch = partial(fetch_document, self._agent, url, self._reactor)
-            source = JwksKeys(issuer, fetch, self._reactor, self._on_withdrawn)
+            fetch = partial(fetch_document, self._open_sending(), url)
+            source = JwksKeys(issuer, fetch, self._clock, self._on_withdrawn)
             self._sources[issuer, url] = source
         return source
 

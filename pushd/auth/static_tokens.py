@@ -41,7 +41,8 @@ class StaticTokens:
     def from_file(cls, path: Path) -> Self:
         """Read a file of tokens. Log a warning if users who do not own it can read or change it.
 
-        :raises ValueError: when it cannot be read, or an entry is invalid. The text is one sentence with its path.
+        :raises ValueError: when it cannot be read, or entries are invalid. The text has a line for each mistake: a
+            sentence with the path, and the name of the token.
         """
         try:
             with path.open("rb") as file:
@@ -102,25 +103,33 @@ class StaticTokens:
 
 
 def _by_hash(where: str, tables: Mapping[str, object]) -> dict[bytes, Identity]:
+    """Return the identities.
+
+    :raises ValueError: with a line for each token that is invalid.
+    """
     identities: dict[bytes, Identity] = {}
-    for digest, identity in _entries(where, tables):
+    mistakes = []
+    for name, table in tables.items():
+        try:
+            digest, identity = _entry(where, name, table)
+        except ValueError as error:
+            mistakes.append(str(error))
+            continue
         other = identities.setdefault(digest, identity)
         if other is not identity:
             names = " and ".join(each.issuer.removeprefix(STATIC) for each in (other, identity))
-            raise ValueError(f"{where}: tokens {names} have the same sha256")
+            mistakes.append(f"{where}: tokens {names} have the same sha256")
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
     return identities
 
 
-def _entries(where: str, tables: Mapping[str, object]) -> Iterator[tuple[bytes, Identity]]:
-    for name, table in tables.items():
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{where}: name of a token must have 1 to 64 letters, digits, - and _ (got {name!a:.80})")
-        if not isinstance(table, dict):
-            raise ValueError(f"{where}: {name} must be the table of a token, written [{name}]")
-        yield _entry(f"{where}: token {name}", name, table)
-
-
-def _entry(where: str, name: str, table: Mapping[str, object]) -> tuple[bytes, Identity]:
+def _entry(where: str, name: str, table: object) -> tuple[bytes, Identity]:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{where}: name of a token must have 1 to 64 letters, digits, - and _ (got {name!a:.80})")
+    if not isinstance(table, dict):
+        raise ValueError(f"{where}: {name} must be the table of a token, written [{name}]")
+    where = f"{where}: token {name}"
     digest, subject = table.get("sha256"), table.get("sub")
     if not (isinstance(digest, str) and _SHA256.fullmatch(digest)):
         raise ValueError(f"{where}: sha256 must be the SHA-256 of the token, 64 hexadecimal digits")

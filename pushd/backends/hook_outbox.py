@@ -38,6 +38,9 @@ class HookBounds(NamedTuple):
     """Seconds."""
 
 
+DEFAULT_BOUNDS: Final = HookBounds()
+
+
 class HookEvent(NamedTuple):
     """An event for one hook."""
 
@@ -69,6 +72,19 @@ class Backlog(NamedTuple):
 
 
 NO_BACKLOG: Final = Backlog(0, 0, None, 0)
+
+
+class SharedHookState(NamedTuple):
+    """What the nodes know of a hook together."""
+
+    is_disabled: bool = False
+    """Whether no node sends, since the receiver has answered that it is gone."""
+    resumed: int = 0
+    """Changes with each call of `HookOutbox.resume` at any node."""
+
+
+UNSHARED: Final = SharedHookState()
+"""The state where there is one node: its sender knows the rest."""
 
 
 class PublishHook(NamedTuple):
@@ -157,6 +173,21 @@ class HookOutbox(Protocol):
 
         :raises Refusal: when that is not known now.
         """
+
+    async def disable(self, hook: str) -> None:
+        """Grant the right to send to no node until `resume`. Where there is one node, nothing happens.
+
+        :raises Refusal: when that fails now.
+        """
+
+    async def resume(self, hook: str) -> None:
+        """Undo `disable`, and let all nodes know that the sender is to send at once; see `shared_state`.
+
+        :raises Refusal: when that fails now.
+        """
+
+    def shared_state(self, hook: str) -> SharedHookState:
+        """Return the state of a hook as it was when `acquire` was called last."""
 
     def release(self, hook: str) -> None:
         """Release the right to send, so that another node can be the sender."""

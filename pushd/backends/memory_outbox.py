@@ -3,7 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from pushd.backends.hook_outbox import NO_BACKLOG, Backlog, HookBounds, HookEvent, PublishHooks, QueuedEvent
+from pushd.backends.hook_outbox import (
+    DEFAULT_BOUNDS,
+    NO_BACKLOG,
+    UNSHARED,
+    Backlog,
+    HookBounds,
+    HookEvent,
+    PublishHooks,
+    QueuedEvent,
+    SharedHookState,
+)
 from pushd.backends.hook_queue import HookQueue
 from pushd.core.message import Draft, Message
 from pushd.core.steps import Steps
@@ -14,7 +24,6 @@ _DEAD_BY_ADD: Final = 16
 """The most events that become dead letters with each one that is added."""
 _DEAD_IN_STEP: Final = 100
 """Those in one step of other calls: about a millisecond."""
-_DEFAULT: Final = HookBounds()
 
 
 class MemoryOutbox:
@@ -80,6 +89,15 @@ class MemoryOutbox:
     async def acquire(self, hook: str) -> bool:
         return True
 
+    async def disable(self, hook: str) -> None:
+        pass
+
+    async def resume(self, hook: str) -> None:
+        pass
+
+    def shared_state(self, hook: str) -> SharedHookState:
+        return UNSHARED
+
     def release(self, hook: str) -> None:
         pass
 
@@ -91,14 +109,14 @@ class MemoryOutbox:
 
     def _trim(self, hook: str) -> None:
         """Make dead letters of the oldest events beyond the bounds."""
-        queue, bounds = self._queues[hook], self._bounds.get(hook, _DEFAULT)
+        queue, bounds = self._queues[hook], self._bounds.get(hook, DEFAULT_BOUNDS)
         for _ in range(_DEAD_BY_ADD):
             if not queue.exceeds(bounds):
                 break
             self._make_dead(hook, queue, "backlog")
 
     def _remove_old(self, hook: str, queue: HookQueue) -> Steps[None]:
-        before = self._wall() - self._bounds.get(hook, _DEFAULT).age
+        before = self._wall() - self._bounds.get(hook, DEFAULT_BOUNDS).age
         while queue.is_first_before(before):
             for _ in range(_DEAD_IN_STEP):
                 if queue.is_first_before(before):

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Final, cast
 from urllib.parse import urlsplit
 
+from pushd.backends.hook_outbox import HookBounds
 from pushd.config.channels import topic
 from pushd.config.fields import read_fields, required, setting
 from pushd.config.key_files import read_key_files
 from pushd.config.mistakes import Mistakes, suggestion
-from pushd.config.parsers import flag, nonblank_string, string_list
+from pushd.config.parsers import MIB, count, flag, nonblank_string, size, string_list
 from pushd.config.server_urls import server_url
 from pushd.hooks.endpoint import EVENT_TYPES, EventType, HookEndpoint
 from pushd.net.address_rules import is_address, problem_of
@@ -67,6 +68,10 @@ class HookSettings:
     content: bool = setting(
         False, flag, "Whether the events of publishes have the data of the message.", "true or false"
     )
+    backlog: int = setting(
+        100_000, count(1000), "How many events may wait; beyond it, the oldest become dead letters.", "events"
+    )
+    backlog_bytes: int = setting("64MiB", size(MIB), "How many bytes of events may wait.", "bytes")
 
     def build(self, name: str) -> HookEndpoint:
         """Return the hook, after reading its files.
@@ -75,8 +80,9 @@ class HookSettings:
         """
         path = ("hook", name, "secret_files")
         keys = read_key_files(path, self.secret_files, lambda content, _: parse_secret(content))
+        bounds = HookBounds(self.backlog, self.backlog_bytes)
         events = frozenset(cast(EventType, each) for each in self.events)
-        return HookEndpoint(name, self.url, keys, events, self.channels, self.content)
+        return HookEndpoint(name, self.url, keys, events, self.channels, self.content, bounds)
 
 
 Hooks = tuple[tuple[str, HookSettings], ...]

@@ -15,7 +15,7 @@ from pushd.config.channels import read_channels
 from pushd.config.config_file import ConfigFile, read_config_file
 from pushd.config.dialects import KINDS as DIALECTS
 from pushd.config.dialects import SECTION as DIALECTS_SECTION
-from pushd.config.dialects import read_dialect
+from pushd.config.dialects import field_of, read_dialect
 from pushd.config.environment import unknown_variable, variables
 from pushd.config.hooks import read_hooks
 from pushd.config.issuers import read_issuers
@@ -32,7 +32,7 @@ _NESTED: Mapping[str, Mapping[str, tuple[str, Callable[[object], Any]]]] = {
         URL_KEYS: ("url_keys", read_url_keys),
         CALLBACK: ("callback", read_callback),
     },
-    DIALECTS_SECTION: {name: (name, partial(read_dialect, name)) for name in DIALECTS},
+    DIALECTS_SECTION: {name: (field_of(name), partial(read_dialect, name)) for name in DIALECTS},
 }
 """The tables within each section by their keys: the field of its class, and what reads it."""
 _TABLES: Mapping[str, tuple[Callable[[object], Any], object]] = {

@@ -89,7 +89,7 @@ class Mistakes:
 
     @contextmanager
     def collected(self, path: KeyPath = ()) -> Iterator[None]:
-        """Add what is raised inside.
+        """Add what is raised inside. Each line of the text of an error is a mistake.
 
         :param path: the key of a value whose error does not name it.
         """
@@ -100,7 +100,8 @@ class Mistakes:
         except InvalidEntries as error:
             self.extend(Mistake(path, why, at=(*path, at)) for at, why in error.reasons.items())
         except ValueError as error:
-            self.add(path, str(error))
+            for line in str(error).splitlines() or [""]:
+                self.add(path, line)
 
     def check(self) -> None:
         """Do nothing if there is no mistake.

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger, LogLevel
 
 from pushd.config.dialects import KINDS as DIALECTS
+from pushd.config.dialects import field_of
 from pushd.config.mistakes import ConfigError
 from pushd.config.table import SETTINGS, Config
 from pushd.logs import Threshold
@@ -106,7 +107,8 @@ def _with_dialects(config: Config, loaded: Config) -> tuple[Config, _Keys]:
     keys = _Keys([], [])
     dialects = config.dialects
     for name, kind in DIALECTS.items():
-        before, after = getattr(dialects, name), getattr(loaded.dialects, name)
+        attribute = field_of(name)
+        before, after = getattr(dialects, attribute), getattr(loaded.dialects, attribute)
         for row in fields(kind):
             value = getattr(after, row.name)
             if value == getattr(before, row.name):
@@ -116,7 +118,7 @@ def _with_dialects(config: Config, loaded: Config) -> tuple[Config, _Keys]:
                 keys.at_restart.append(key)
                 continue
             keys.applied.append(key)
-            dialects = replace(dialects, **{name: replace(getattr(dialects, name), **{row.name: value})})
+            dialects = replace(dialects, **{attribute: replace(getattr(dialects, attribute), **{row.name: value})})
     return replace(config, dialects=dialects), keys
 
 

@@ -5,10 +5,12 @@ import re
 from urllib.parse import urlsplit
 
 from pushd.config.parsers import Parser, text
+from pushd.net.address_rules import is_address, problem_of
 
 
 def server_url(example: str) -> Parser[str]:
-    """Return a parser of URLs, which may be empty. They must not contain a password, which would be logged.
+    """Return a parser of URLs, which may be empty. They must not contain a password, which would be logged,
+    nor an address to which nothing is sent.
 
     :param example: for the error.
     """
@@ -27,6 +29,8 @@ def server_url(example: str) -> Parser[str]:
         is_known = parts.scheme in ("https", "http") and bool(host) and not parts.fragment
         if not is_known or not url.isascii() or re.search(r"\s", url):
             raise ValueError(f"{url!r} is not a URL (example: {example})")
+        if is_address(host or "") and (problem := problem_of(host or "")):
+            raise ValueError(f"{url!r} is refused: {problem}")
         return url
 
     return parse

@@ -16,6 +16,7 @@ from pushd.http.resource import HttpContext
 from pushd.hub.hub import Hub
 from pushd.net.keepalive import Wheel
 from pushd.transports.interface import Transport
+from pushd.wire.nul_lines import NulLines
 
 
 class DialectContext(NamedTuple):
@@ -32,6 +33,8 @@ class DialectContext(NamedTuple):
     """The directory of the history on disk, if that survives a restart; else empty."""
     renew: Callable[[Peer], None]
     """Sets the grant of a peer whose credential was verified earlier; raises a refusal when it is not accepted now."""
+    nul_lines: NulLines
+    """What line connections accept besides lines that end with LF."""
 
 
 class Dialect(Protocol):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from pushd.backends.hook_outbox import DEFAULT_BOUNDS, HookBounds
 from pushd.core.names import covers
 
 EventType = Literal[
@@ -24,6 +25,7 @@ class HookEndpoint:
     """Names and patterns of the channels whose events are sent; connections have no channel."""
     has_content: bool = False
     """Whether the events of publishes have the data of the message."""
+    bounds: HookBounds = DEFAULT_BOUNDS
 
     def wants(self, event: EventType, topic: str = "") -> bool:
         """Return whether an event is sent.

@@ -4,7 +4,10 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pushd.backends.hook_outbox import Backlog, HookBounds, HookEvent, HookOutbox
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pushd.backends.hook_outbox import Backlog, HookEvent, HookOutbox
 from pushd.core.errors import Refusal
 from pushd.hooks.endpoint import EventType, HookEndpoint
 from pushd.hooks.event_queue import EventQueue
@@ -12,22 +15,28 @@ from pushd.hooks.events import event
 from pushd.hooks.observer import HookObserver
 from pushd.hooks.selection import HookSelection
 from pushd.hooks.sender import HookSender, SenderState, SenderTools
+from pushd.net.eager_task import run_eagerly
 from pushd.net.outgoing_requests import Send
-
-
-def _send_nothing(url: str) -> Send:
-    raise NotImplementedError("hooks.make_sending is not set")
 
 
 class Hooks:
     """The hooks. There are none before `reconfigure`.
 
     :param wall: returns unix seconds.
-    :ivar make_sending: returns what sends the requests for a URL.
+    :param make_sending: returns what sends the requests for a URL.
     """
 
-    def __init__(self, outbox: HookOutbox, clock: Any, wall: Callable[[], float], observer: HookObserver) -> None:
-        self.make_sending: Callable[[str], Send] = _send_nothing
+    log = Logger()
+
+    def __init__(
+        self,
+        outbox: HookOutbox,
+        clock: Any,
+        wall: Callable[[], float],
+        observer: HookObserver,
+        make_sending: Callable[[str], Send],
+    ) -> None:
+        self._make_sending = make_sending
         self._outbox = outbox
         self._clock = clock
         self._wall = wall
@@ -64,7 +73,7 @@ class Hooks:
         if not endpoints and not self._senders:
             return
         selection = HookSelection(endpoints)
-        bounds = {endpoint.name: HookBounds() for endpoint in endpoints}
+        bounds = {endpoint.name: endpoint.bounds for endpoint in endpoints}
         self._outbox.reconfigure(bounds, selection if selection.has_publishes else None, self._on_added)
         self._selection = selection
         before, self._senders = self._senders, {}
@@ -73,6 +82,7 @@ class Hooks:
             if known is not None and known.endpoint == endpoint:
                 self._senders[endpoint.name] = before.pop(endpoint.name)
                 known.resume()
+                run_eagerly(self._resume_all(endpoint.name), self._on_bug)
             else:
                 self._senders[endpoint.name] = self._sender(endpoint)
         for sender in before.values():
@@ -88,9 +98,19 @@ class Hooks:
             sender.stop()
 
     def _sender(self, endpoint: HookEndpoint) -> HookSender:
-        send = self.make_sending(endpoint.url)
+        send = self._make_sending(endpoint.url)
         tools = SenderTools(self._outbox, send, self._clock, self._wall, random.random, self._observer)
         return HookSender(endpoint, tools)
+
+    async def _resume_all(self, name: str) -> None:
+        """Let the other nodes know that a hook is not disabled any more."""
+        try:
+            await self._outbox.resume(name)
+        except Refusal as refusal:
+            self.log.warn("Hook {name} may stay disabled: reload again; {why}", name=name, why=str(refusal))
+
+    def _on_bug(self, failure: Failure) -> None:
+        self.log.failure("Hooks: resuming failed with an internal error", failure)
 
     def _on_added(self, name: str) -> None:
         if name in self._senders:

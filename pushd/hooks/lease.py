@@ -18,6 +18,7 @@ class SenderLease:
     """Acquires the right again and again. It is lost early enough to cancel a request before another node sends.
 
     :param on_granted: called when this node has become the sender.
+    :param on_asked: called with each reply, before the others: `HookOutbox.shared_state` may have changed.
     :param on_lost: called when it is not the sender any more, but not by `stop`.
     """
 
@@ -28,12 +29,14 @@ class SenderLease:
         hook: str,
         outbox: HookOutbox,
         clock: Any,
+        on_asked: Callable[[], None],
         on_granted: Callable[[], None],
         on_lost: Callable[[], None],
     ) -> None:
         self._hook = hook
         self._outbox = outbox
         self._clock = clock
+        self._on_asked = on_asked
         self._on_granted = on_granted
         self._on_lost = on_lost
         self._until = -inf
@@ -48,6 +51,12 @@ class SenderLease:
     def start(self) -> None:
         """Acquire the right from now on."""
         if self._timer is None:
+            self._tick()
+
+    def renew(self) -> None:
+        """Acquire the right now."""
+        if self._timer is not None:
+            self._timer.cancel()
             self._tick()
 
     def stop(self) -> None:
@@ -76,7 +85,9 @@ class SenderLease:
             self._is_asking = False
         if self._timer is None:
             self._outbox.release(self._hook)
-        elif is_granted:
+            return
+        self._on_asked()
+        if is_granted:
             was_held = self.is_held
             self._until = asked + ACQUIRED_SECONDS
             if not was_held and self.is_held:

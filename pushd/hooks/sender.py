@@ -78,7 +78,9 @@ class HookSender:
         self.failures = 0
         self.retry_at: float | None = None
         self._tools = tools
-        self._lease = SenderLease(endpoint.name, tools.outbox, tools.clock, self._on_granted, self._on_lost)
+        self._lease = SenderLease(
+            endpoint.name, tools.outbox, tools.clock, self._on_asked, self._on_granted, self._on_lost
+        )
         self._through = 0
         """The number of the last event of a request that has failed: the same events are sent again."""
         self._confirmed = 0
@@ -86,6 +88,8 @@ class HookSender:
         self._timer: IDelayedCall | None = None
         self._turn: Deferred[float] | None = None
         self._is_woken = False
+        self._resumed: int | None = None
+        """How often the hook was resumed, as this node knows; None before the first reply."""
         self._log_again_at = -inf
 
     # What others call
@@ -111,13 +115,26 @@ class HookSender:
         """Send at once, even if the receiver is disabled or a pause is not over."""
         if self.state is SenderState.DISABLED:
             self.state = SenderState.STANDBY
-            self._lease.start()
+            if self._lease.is_held:
+                self._schedule(0)
+            else:
+                self._lease.renew()
         elif self.state is SenderState.RETRYING and self._turn is None:
             self._schedule(0)
 
     # The right to send
 
+    def _on_asked(self) -> None:
+        shared = self._tools.outbox.shared_state(self.endpoint.name)
+        before, self._resumed = self._resumed, shared.resumed
+        if before is not None and before != shared.resumed:
+            self.resume()
+        if shared.is_disabled and self.state is not SenderState.DISABLED:
+            self._on_disabled()
+
     def _on_granted(self) -> None:
+        if self.state is SenderState.DISABLED:
+            return
         if self.retry_at is None:
             self._schedule(0)
         else:  # the pause that the receiver has asked for is not over
@@ -125,7 +142,8 @@ class HookSender:
             self._schedule(max(0.0, self.retry_at - self._tools.unix_time()))
 
     def _on_lost(self) -> None:
-        self.state = SenderState.STANDBY
+        if self.state is not SenderState.DISABLED:
+            self.state = SenderState.STANDBY
         self._interrupt()
 
     def _interrupt(self) -> None:
@@ -152,19 +170,19 @@ class HookSender:
 
     async def _take_turn(self) -> float:
         """Send one batch; return the seconds until the next turn."""
-        if not self._lease.is_held:
+        if not self._lease.is_held or self.state is SenderState.DISABLED:
             return inf
         self._is_woken = False
         try:
             return await self._send_first()
         except RequestFailed as error:
-            return self._on_failure(error) if self._lease.is_held else inf
+            return await self._on_failure(error) if self._lease.is_held else inf
         except Refusal:  # of the backend, which logs it
             return _BACKEND_SECONDS
 
     def _end_turn(self, seconds: float) -> None:
         self._turn = None
-        if self._lease.is_held:
+        if self._lease.is_held and self.state is not SenderState.DISABLED:
             is_due = seconds == inf or (self._is_woken and self.state is SenderState.IDLE)
             self._schedule(0 if is_due else seconds)
 
@@ -217,22 +235,29 @@ class HookSender:
             self.log.info("Hook {name}: the receiver confirms events again", name=name)
         self.failures, self.failure, self._log_again_at = 0, "", -inf
 
-    def _on_failure(self, error: RequestFailed) -> float:
+    async def _on_failure(self, error: RequestFailed) -> float:
         name = self.endpoint.name
         self._tools.observer.hook_requests[name, error.kind] += 1
         self.failures, self.failure = self.failures + 1, str(error)
         if error.status == _GONE:
-            self._disable()
-            return inf
+            return await self._disable()
         asked = asked_pause(error.retry_after, self._tools.unix_time()) if error.status in _ASKING else 0.0
         seconds = max(asked, pause_after(self.failures, self._tools.random()))
         self.state, self.retry_at = SenderState.RETRYING, self._tools.unix_time() + seconds
         self._log_failure(seconds)
         return seconds
 
-    def _disable(self) -> None:
+    async def _disable(self) -> float:
+        try:
+            await self._tools.outbox.disable(self.endpoint.name)
+        except Refusal:  # of the backend: the request is repeated
+            return _BACKEND_SECONDS
+        if self.state is not SenderState.DISABLED:
+            self._on_disabled()
+        return inf
+
+    def _on_disabled(self) -> None:
         self.state, self.retry_at = SenderState.DISABLED, None
-        self._lease.stop()
         self.log.error(
             "Hook {name} is disabled: its receiver has the status 410; events are kept until a reload or "
             "POST /hooks/{name}/replay",

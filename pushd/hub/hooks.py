@@ -1,6 +1,7 @@
 """Hooks at the choke points of the hub: connections, subscriptions, and what operators do with hooks."""
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ from pushd.core.subscriber import Subscriber
 from pushd.hooks.endpoint import HookEndpoint
 from pushd.hooks.hooks import Hooks
 from pushd.hooks.occupancy import Occupancy
+from pushd.hooks.receiver import make_sending
 from pushd.hooks.sender import HookSender
 from pushd.hub.authorization import check_operation
 from pushd.hub.presence import end_of
@@ -56,13 +58,14 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 class HubHooks:
     """The hooks of the hub. Nothing is computed for events that no hook has.
 
+    :param clock: the reactor, which also sends the requests.
     :param wall: returns unix seconds.
     :param observer: the counters.
     """
 
     def __init__(self, backend: Backend, clock: Any, wall: Callable[[], float], observer: Any) -> None:
         self._backend = backend
-        self.all = Hooks(backend.hooks, clock, wall, observer)
+        self.all = Hooks(backend.hooks, clock, wall, observer, partial(make_sending, clock))
         self._occupancy = Occupancy(self.all, self._is_named, clock)
         self.on_reconfigured: Callable[[SubscriptionObserver | None], None] = lambda observer: None
         """Called with the observer of subscriptions, when hooks have changed; None if no hook has their events."""
@@ -151,7 +154,8 @@ class HubHooks:
         return await self._status(self._sender(name))
 
     async def replay(self, peer: Peer, name: str, since: Since = EVERYTHING) -> Replayed:
-        """Send the dead letters of a hook again, after the events that wait, and at once even if it is disabled.
+        """Send the dead letters of a hook again, after the events that wait, and at once even if it is disabled,
+        at whichever node is the sender.
 
         :param since: only those after a cursor, or of some age.
         :raises NotGranted: when the peer may not, whether there is such a hook or not.
@@ -171,6 +175,7 @@ class HubHooks:
             events += len(letters)
             is_last = page.is_last or len(letters) < len(page.messages)
             position = page.position
+        await self._backend.hooks.resume(name)  # at all nodes: another one may be the sender
         sender.resume()
         return Replayed(events, head)
 

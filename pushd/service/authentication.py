@@ -1,15 +1,15 @@
 """The service of authentication: the verifiers that the settings describe, and what a reload changes for open peers."""
 
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.web.client import Agent
 
 from pushd.audit.log import AuditLog
 from pushd.auth.authenticator import Authenticator, Verifier
@@ -34,7 +34,7 @@ from pushd.core.revocations import Revocation, Revocations
 from pushd.hub.hub import Hub
 from pushd.hub.revocations import DEFAULT_LIFETIME, RevocationControl
 from pushd.metrics import Counters
-from pushd.net.outgoing_requests import CONNECT_SECONDS, checked_sending
+from pushd.net.outgoing_requests import QuietConnectionPool, Send, checked_sending
 from pushd.net.unix_clock import UnixClock
 
 _NAMED: Final = 10
@@ -86,6 +86,11 @@ def check_credentials(config: Config) -> Iterator[Mistake]:
         yield from error.mistakes
 
 
+def open_sending(reactor: Any) -> Send:
+    """Return what sends the requests of one issuer, each over its own connection to an address that was checked."""
+    return checked_sending(reactor, QuietConnectionPool(reactor, persistent=False))
+
+
 def make_callback(reactor: Any, counters: Counters) -> Callback:
     """Return the callback, which asks nothing until it is configured."""
     pool = make_pool(reactor)
@@ -116,7 +121,7 @@ class AuthenticationService(MultiService):
         self._unix_time = unix_time = unix_time or UnixClock()
         self.authenticator = Authenticator((), unix_time, FULL)
         self.jwt = JwtVerifier((), unix_time)
-        self._jwks = JwksSources(Agent(reactor, connectTimeout=CONNECT_SECONDS), reactor, self._on_withdrawn)
+        self._jwks = JwksSources(partial(open_sending, reactor), reactor, self._on_withdrawn)
         self._jwks.setServiceParent(self)
         self.callback = make_callback(reactor, counters or Counters())
         self.callback.setServiceParent(self)
@@ -143,6 +148,7 @@ class AuthenticationService(MultiService):
         revocations = hub.revocations
         self._revocations = self.authenticator.revocations = revocations
         revocations.on_kept = self._warn_of_static_tokens
+        revocations.on_changed = self._forget_answers
         self._set_times()
 
     def failures(self) -> list[str]:
@@ -257,6 +263,11 @@ class AuthenticationService(MultiService):
                 names=", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else ""),
                 until=revocation.until,
             )
+
+    def _forget_answers(self, revocations: Sequence[Revocation]) -> None:
+        """Forget what the application has answered about revoked subjects: their next tokens are asked about anew."""
+        if subjects := {revocation.value for revocation in revocations if revocation.kind == "sub"}:
+            self.callback.forget(subjects)
 
     def _set_times(self) -> None:
         """Keep revocations for as long as tokens can be valid, and set how long they may be unknown."""

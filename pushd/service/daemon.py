@@ -44,9 +44,11 @@ from pushd.service.routes import AdminRoot, Keepalive, Root
 from pushd.sources.running_sources import RunningSources, SourceFactories
 from pushd.transports.credential_deadlines import CredentialDeadlines
 from pushd.transports.interface import Transport
+from pushd.transports.nul_lines import NulLineFactory
 from pushd.transports.tcp_lines import LineFactory, LineLimits
 from pushd.transports.websocket import WebSocket
 from pushd.wire.line_commands import CommandLimits
+from pushd.wire.nul_lines import NulLines
 
 _TICK_SECONDS = 0.02
 """The interval at which the shutdown checks whether connections are drained or closed."""
@@ -96,7 +98,7 @@ class Daemon(MultiService):
             channel_rules(config),
         )
         open_audit(self.hub.audit, config)
-        open_hooks(self.hub.hooks, config.hooks, reactor)
+        open_hooks(self.hub.hooks, config.hooks)
         self._on_reload += [
             lambda new: reopen_audit(self.hub.audit, new),
             lambda new: reload_hooks(self.hub.hooks, new.hooks),
@@ -125,6 +127,7 @@ class Daemon(MultiService):
         self._authentication.use(self.hub)
         self._context = self._make_context(config)
         self._on_reload.append(lambda new: self._context.reconfigure(self._make_context(new)))
+        self._nul_lines = NulLines()
         self._dialects = Dialects(config.dialects, self._dialect_context())
         self._dialects.setServiceParent(self)
         self._on_reload.append(lambda new: self._dialects.reconfigure(new.dialects))
@@ -276,6 +279,7 @@ class Daemon(MultiService):
             keepalive.ping,
             self._config.backend.data_dir,
             renew,
+            self._nul_lines,
         )
 
     def _make_root(self) -> Root:
@@ -317,7 +321,9 @@ class Daemon(MultiService):
 
     def _make_lines(self) -> LineFactory:
         limits = self._line_limits(self._config)
-        factory = LineFactory(
+        is_plain = self._nul_lines.policy is None
+        factory_class = LineFactory if is_plain else partial(NulLineFactory, self._nul_lines)
+        factory = factory_class(
             self.hub,
             self._reactor,
             limits,

@@ -1,8 +1,6 @@
 """The hooks that the settings describe."""
 
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
 
 from twisted.logger import Logger
 
@@ -10,7 +8,6 @@ from pushd.backends.interface import BackendUnusable
 from pushd.config.hooks import Hooks, build_hooks
 from pushd.config.mistakes import ConfigError, InvalidSettings, Mistake
 from pushd.config.table import Config
-from pushd.hooks.receiver import make_sending
 from pushd.hub.hooks import HubHooks
 
 _log = Logger()
@@ -24,12 +21,11 @@ def check_hooks(config: Config) -> Iterator[Mistake]:
         yield from error.mistakes
 
 
-def open_hooks(hooks: HubHooks, settings: Hooks, reactor: Any) -> None:
+def open_hooks(hooks: HubHooks, settings: Hooks) -> None:
     """Set the hooks before the start.
 
     :raises ConfigError: when a file cannot be read or is invalid, or the backend cannot keep events.
     """
-    hooks.all.make_sending = partial(make_sending, reactor)
     try:
         hooks.reconfigure(build_hooks(settings))
     except (ValueError, BackendUnusable) as error:

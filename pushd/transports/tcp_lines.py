@@ -113,7 +113,10 @@ class LineConnection(TwoWayBackpressure):
         limit_reads(transport, _READ)
         transport.registerProducer(self, True)
         self.subscriber.attach(direct_handle(transport))
-        transport.write(self._factory.greeting)
+        self._greet()
+
+    def _greet(self) -> None:
+        self.transport.write(self._factory.greeting)
 
     def dataReceived(self, data: bytes) -> None:
         """Queue the received lines. While commands run, or the peer does not read, only one more read is queued."""
@@ -324,6 +327,7 @@ class LineFactory(ServerFactory):
     """Creates a `LineConnection` for each connection."""
 
     noisy = False
+    connection_class: type[LineConnection] = LineConnection
 
     def __init__(
         self,
@@ -373,7 +377,7 @@ class LineFactory(ServerFactory):
         except TooManyConnections as refusal:
             self.counters.count_refusal(refusal, f"tcp {host}")
             return _Refused(refusal)
-        return LineConnection(self, host or "unix", slot)
+        return self.connection_class(self, host or "unix", slot)
 
     def close_all(self, why: Refusal, *, busy: bool = True) -> None:
         """See `Transport`."""

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.web.client import Agent
 
 from pushd.auth.document_fetch import TIMEOUT_SECONDS, fetch_document
-from pushd.net.outgoing_requests import MAX_BYTES, RequestFailed
+from pushd.net.outgoing_requests import MAX_BYTES, OutgoingRequest, RequestFailed, Send, send_request
 
 
 def response(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
@@ -67,10 +67,19 @@ async def server() -> AsyncIterator[DocumentServer]:
     await port.stopListening()
 
 
+def sending(agent: Any, clock: Any) -> Send:
+    """Return what sends requests with an agent."""
+
+    async def send(request: OutgoingRequest) -> bytes:
+        return await send_request(agent, request, clock)
+
+    return send
+
+
 async def fetch(server: DocumentServer) -> bytes:
     from twisted.internet import reactor
 
-    return await fetch_document(Agent(reactor), server.url, reactor)
+    return await fetch_document(sending(Agent(reactor), reactor), server.url)
 
 
 @pytest_twisted.ensureDeferred
@@ -142,7 +151,7 @@ async def test_a_slow_server_is_given_up(server, answer):
 
     clock: Any = Clock()
     server.answer = answer
-    fetching = Deferred.fromCoroutine(fetch_document(Agent(reactor), server.url, clock))
+    fetching = Deferred.fromCoroutine(fetch_document(sending(Agent(reactor), clock), server.url))
     await server.received
     clock.advance(TIMEOUT_SECONDS - 0.1)
     assert not fetching.called
@@ -170,7 +179,7 @@ async def test_a_slow_body_is_given_up(server):
     clock, agent = Clock(), SignallingAgent()
     untyped: Any = agent
     server.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"
-    fetching = Deferred.fromCoroutine(fetch_document(untyped, server.url, clock))
+    fetching = Deferred.fromCoroutine(fetch_document(sending(untyped, clock), server.url))
     await agent.responded
     assert not server.lost.called
     clock.advance(TIMEOUT_SECONDS)

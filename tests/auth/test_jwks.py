@@ -8,7 +8,6 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from twisted.web.client import Agent
 from zope.interface import provider
 
 from pushd.auth.jwks import (
@@ -22,6 +21,7 @@ from pushd.auth.jwks import (
 from pushd.auth.verification_keys import KeySet
 from pushd.core.errors import TokenInvalid, Unavailable
 from pushd.net.outgoing_requests import RequestFailed
+from pushd.service.authentication import open_sending
 from tests.auth.jwt_issuer import issuer, jwks, private_key, signed_token, verifier
 from tests.auth.test_document_fetch import DocumentServer, response, server
 
@@ -241,8 +241,8 @@ def test_an_unexpected_error_is_logged_and_not_fatal(harness, expected_failures)
 
 def test_a_reload_keeps_the_keys_of_an_unchanged_url():
     clock: Any = Clock()
-    agent: Any = None
-    sources = JwksSources(agent, clock, lambda: None)
+    sending: Any = object
+    sources = JwksSources(sending, clock, lambda: None)
     first, other = sources.open("shop", "https://a.example"), sources.open("blog", "https://a.example")
     assert first is not other
     sources.retain([first, other])
@@ -260,7 +260,7 @@ async def test_tokens_with_a_real_server_that_rotates_and_fails(server: Document
 
     clock: Any = Clock()
     clock.callLater = reactor.callLater
-    sources = JwksSources(Agent(reactor), clock, lambda: None)
+    sources = JwksSources(lambda: open_sending(reactor), clock, lambda: None)
     keys = sources.open("shop", server.url)
     checked = verifier(issuer("ES256", keys))
     server.answer = response(document("k1"))
@@ -279,3 +279,16 @@ async def test_tokens_with_a_real_server_that_rotates_and_fails(server: Document
     assert sources.failures() == {"shop": "the response has the status 500"}
     assert await checked.verify(signed_token("ES256", "k2"))
     assert len(server.requests) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_request_to_an_address_that_is_refused():
+    """Nor to one that a name leads to: the name is resolved once, and only what was checked is connected to."""
+    from twisted.internet import reactor
+
+    untyped: Any = reactor
+    sources = JwksSources(lambda: open_sending(untyped), untyped, lambda: None)
+    keys = sources.open("shop", "https://169.254.169.254/keys")
+    with pytest.raises(Unavailable):
+        await keys.key_set("k1")
+    assert "169.254.169.254 is a link-local address" in sources.failures()["shop"]

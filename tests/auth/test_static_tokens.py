@@ -86,6 +86,18 @@ def test_invalid_file_is_refused_in_one_line(tmp_path: Path, text: str | bytes, 
     assert TOKEN not in str(error.value)
 
 
+def test_all_mistakes_of_a_file_are_reported(tmp_path: Path) -> None:
+    text = '[a]\nsub = "x"\n' + PHONE + PHONE.replace("phone", "tablet") + f'[c]\nsha256 = "{DIGEST[::-1]}"\n'
+    with pytest.raises(ValueError) as error:
+        StaticTokens.from_file(file_of(tmp_path, text))
+    found = [line.partition(": ")[2] for line in str(error.value).splitlines()]
+    assert found == [
+        "token a: sha256 must be the SHA-256 of the token, 64 hexadecimal digits",
+        "tokens phone and tablet have the same sha256",
+        "token c: sub must be the subject, a string of 1 to 255 bytes",
+    ]
+
+
 def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"tokens\.toml: No such file or directory$"):
         StaticTokens.from_file(tmp_path / "tokens.toml")

@@ -330,6 +330,9 @@ HTTP_ROWS = (
         for name in _STREAMS
         for method in ("GET", "HEAD")
     ),
+    Row("GET /iframe", ("subscribe",), Http("GET", f"/iframe/{CHANNEL}?callback=parent.f")),
+    Row("HEAD /iframe", ("subscribe",), Http("HEAD", f"/iframe/{CHANNEL}?callback=parent.f")),
+    Row("GET /iframe with a cursor", _READ, Http("GET", f"/iframe/{CHANNEL}?callback=parent.f&since={{cursor}}")),
     Row("GET /sse with Last-Event-ID", _READ, Http("GET", f"/sse/{CHANNEL}?lastEventId={{cursor}}")),
     Row("GET /sse with since=all", _READ, Http("GET", f"/sse/{CHANNEL}?since=all")),
     Row("GET /sse with since=latest", _READ, Http("GET", f"/sse/{CHANNEL}?since=latest")),

@@ -136,6 +136,20 @@ async def test_sender_that_is_gone_loses_the_hook(
     assert not await one.box.outbox.acquire("full")
 
 
+async def test_hook_that_one_node_disables_is_disabled_at_all(redis: RedisServer, sender: Start) -> None:
+    one, other = [(await sender(redis.url)).box.outbox for _ in range(2)]
+    assert await one.acquire("full")
+    await one.disable("full")
+    assert not await one.acquire("full")
+    assert not await other.acquire("full")
+    assert one.shared_state("full") == other.shared_state("full") == (True, 0)
+    assert await other.acquire("simple")
+    await other.resume("full")
+    assert await other.acquire("full")
+    assert not await one.acquire("full")
+    assert one.shared_state("full") == other.shared_state("full") == (False, 1)
+
+
 async def test_call_that_adds_events_and_is_repeated_adds_them_once(redis: RedisServer, sender: Start) -> None:
     one = await sender(redis.url)
     commands, calls = one.node.backend._commands, 0

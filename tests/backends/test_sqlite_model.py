@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -257,6 +258,7 @@ def _memory() -> str | None:
 SIZES = st.sampled_from([(10_000, 1000, 64), (0, 1000, 1), (0, 0, 2), (2, 2, 1)])
 
 
+@pytest.mark.slow
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(SIZES, BOUNDS, st.one_of(st.just(NO_RULES), RULES), STEPS)
 def test_memory_and_sqlite_return_the_same_results(

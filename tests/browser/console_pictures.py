@@ -84,7 +84,7 @@ def _open(chromium: Browser, daemon: Daemon, view: str, width: int, scheme: str)
 def save(screenshot: bytes, file: Path) -> None:
     """Write a screenshot with few colours, so that it is small."""
     with Image.open(io.BytesIO(screenshot)) as picture:
-        picture.convert("RGB").quantize(64).save(file, optimize=True)
+        picture.convert("RGB").quantize(64, Image.Quantize.MAXCOVERAGE).save(file, optimize=True)
 
 
 if __name__ == "__main__":

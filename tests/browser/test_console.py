@@ -75,7 +75,7 @@ def test_messages_are_shown_live_and_publishers_cannot_inject_markup(page: Page,
     page.get_by_role("button", name="Publish").click()
     expect(items(page).nth(0)).to_contain_text("it's")
     items(page).last.get_by_role("button", name="Resume from here").click()
-    expect(page.locator(".note")).to_have_text(f"Resumed after {first}.")
+    expect(page.locator("li.note")).to_have_text(f"Resumed after {first}.")
     expect(items(page)).to_have_count(4)  # the note, and the three messages after the first
 
 

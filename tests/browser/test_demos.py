@@ -109,6 +109,7 @@ def test_chat_that_reconnects_misses_no_message_because_of_typing(page: Page, da
     expect(page.locator("#log li.gap")).to_have_count(0)
 
 
+@pytest.mark.slow  # a member leaves after the grace of 15 seconds
 def test_chat_shows_who_is_online(page: Page, daemon: Daemon):
     open_demo(page, daemon, "chat")
     page.fill("#name", "blue")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pushd.backends.hook_outbox import HookBounds
 from pushd.config.hooks import MAX_HOOKS, HookSettings, build_hooks
 from pushd.config.loader import load
 from pushd.config.mistakes import ConfigError
@@ -56,6 +57,15 @@ def test_hook_with_its_secrets(tmp_path: Path) -> None:
     assert not endpoint.wants("subscribe", "chat/**")
 
 
+def test_bounds_of_the_backlog(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("whsec_" + "QUJD" * 10)
+    secrets = [str(tmp_path / "s")]
+    rows = hook("a", secret_files=secrets) + hook("b", secret_files=secrets, backlog=2000, backlog_bytes="1MiB")
+    default, bounded = build_hooks(loaded(tmp_path, rows).hooks)
+    assert default.bounds == HookBounds() == (100_000, 64 << 20, 24 * 3600.0)
+    assert bounded.bounds == (2000, 1 << 20, 24 * 3600.0)
+
+
 def test_hook_has_all_channels_by_default(tmp_path: Path) -> None:
     ((name, settings),) = loaded(tmp_path, hook()).hooks
     assert (name, settings.channels, settings.content) == ("app", ("**",), False)
@@ -79,6 +89,8 @@ def test_hook_has_all_channels_by_default(tmp_path: Path) -> None:
         ({"channels": []}, "hook.app.channels: must have 1 to 1000 entries"),
         ({"secret_files": []}, "hook.app.secret_files: must name one or two files"),
         ({"secret_files": ["a", "b", "c"]}, "hook.app.secret_files: must name one or two files"),
+        ({"backlog": 999}, "hook.app.backlog: 999 is too small"),
+        ({"backlog_bytes": "1KiB"}, "hook.app.backlog_bytes: '1KiB' is too small"),
         ({"content": "maybe"}, "hook.app.content: 'maybe' is neither true nor false"),
         ({"contents": True}, "unknown key hook.app.contents, did you mean hook.app.content?"),
     ],

@@ -70,6 +70,7 @@ ERRORS = [
     ({"keys_file": "k"}, "must have exactly one of jwks_url, keys_file, secret_files"),
     ({"algorithms": ["HS256"], "jwks_url": ..., "secret_files": ["a", "b", "c"]}, "must name one or two files"),
     ({"jwks_url": "http://login.example.org/k"}, "must begin with https://"),
+    ({"jwks_url": "https://169.254.169.254/k"}, "is refused: 169.254.169.254 is a link-local address"),
     ({"jwks_url": "http://localhost.evil.example/k"}, "must begin with https://"),
     ({"jwks_url": "http://127.0.0.1.evil.example/k"}, "must begin with https://"),
     ({"jwks_url": "ftp://localhost/k"}, "is not a URL"),

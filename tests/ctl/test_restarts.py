@@ -37,6 +37,7 @@ class Restarting:
         self.process = self._start()
 
 
+@pytest.mark.slow
 def test_lines_are_published_and_received_once(tmp_path: Path) -> None:
     daemon = Restarting(tmp_path)
     pushctl = Pushctl(daemon.process)

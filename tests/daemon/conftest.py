@@ -34,6 +34,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         *("--limits-topics", "20"),
         *("--limits-subscriptions", "30"),
         *("--http-allow-origins", ORIGIN),
+        *("--dialects", "iframe,pushlet,comet4j"),
     )
 
 

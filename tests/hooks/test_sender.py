@@ -8,7 +8,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pushd.backends.hook_outbox import ACQUIRED_SECONDS, HookEvent, QueuedEvent
+from pushd.backends.hook_outbox import ACQUIRED_SECONDS, UNSHARED, HookEvent, QueuedEvent, SharedHookState
 from pushd.backends.memory_outbox import MemoryOutbox
 from pushd.core.errors import Unavailable
 from pushd.hooks.endpoint import HookEndpoint
@@ -28,11 +28,23 @@ class SharedOutbox(MemoryOutbox):
         self.grants: bool | Unavailable = True
         self.released = 0
         self.failure: Unavailable | None = None
+        self.shared = UNSHARED
 
     async def acquire(self, hook: str) -> bool:
         if isinstance(self.grants, Unavailable):
             raise self.grants
-        return self.grants
+        return self.grants and not self.shared.is_disabled
+
+    async def disable(self, hook: str) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.shared = self.shared._replace(is_disabled=True)
+
+    async def resume(self, hook: str) -> None:
+        self.shared = SharedHookState(False, self.shared.resumed + 1)
+
+    def shared_state(self, hook: str) -> SharedHookState:
+        return self.shared
 
     def release(self, hook: str) -> None:
         self.released += 1
@@ -173,18 +185,19 @@ async def test_right_to_send_ends_before_another_node_may_have_it() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_gone_receiver_releases_the_right_and_is_resumed() -> None:
+async def test_nothing_is_sent_to_a_receiver_that_is_gone_until_it_is_resumed() -> None:
     scene = await started()
     await scene.add(1)
     scene.clock.advance(0)
     scene.fail(kind="status", status=410)
-    assert (scene.sender.state, scene.outbox.released) == (SenderState.DISABLED, 1)
+    assert scene.sender.state is SenderState.DISABLED
     await scene.add(2)
     scene.clock.pump([10] * 100)
     assert scene.sent() == [[1]]
+    await scene.outbox.resume("app")
     scene.sender.resume()
     scene.clock.advance(0)
-    assert scene.sent() == [[1], [1]]
+    assert scene.sent() == [[1], [1, 2]]
 
 
 @pytest_twisted.ensureDeferred
@@ -228,3 +241,53 @@ async def test_events_of_other_nodes_are_found() -> None:
     await scene.add(1)
     scene.clock.advance(1)
     assert scene.sent() == [[1]]
+
+
+# Several nodes
+
+
+@pytest_twisted.ensureDeferred
+async def test_receiver_that_is_gone_for_one_node_is_gone_for_all() -> None:
+    one = await started()
+    await one.add(1)
+    one.clock.advance(0)
+    one.fail(kind="status", status=410)
+    assert one.outbox.shared_state("app").is_disabled
+    other = Scene()
+    other.outbox.shared = one.outbox.shared
+    await other.add(1)
+    other.sender.start()
+    other.clock.pump([1] * 100)
+    assert (other.sender.state, other.sent()) == (SenderState.DISABLED, [])
+    await other.outbox.resume("app")
+    other.clock.pump([0, 3, 0])
+    assert other.sent() == [[1]]
+    one.outbox.shared = other.outbox.shared
+    one.outbox.grants = False
+    one.clock.pump([0, 3, 0])
+    assert (one.sender.state, one.sent()) == (SenderState.STANDBY, [[1]])
+
+
+@pytest_twisted.ensureDeferred
+async def test_replay_at_another_node_ends_a_pause() -> None:
+    scene = await started()
+    await scene.add(1)
+    scene.clock.advance(0)
+    scene.fail(kind="status", status=503, retry_after="86400")
+    scene.clock.advance(3600)
+    await scene.outbox.resume("app")
+    scene.clock.pump([3, 0])
+    assert scene.sent() == [[1], [1]]
+
+
+@pytest_twisted.ensureDeferred
+async def test_request_is_repeated_if_it_cannot_be_stored_that_the_receiver_is_gone() -> None:
+    scene = await started()
+    await scene.add(1)
+    scene.clock.advance(0)
+    scene.outbox.failure = Unavailable("away")
+    scene.fail(kind="status", status=410)
+    assert scene.sender.state is not SenderState.DISABLED
+    scene.outbox.failure = None
+    scene.clock.advance(2)
+    assert scene.sent() == [[1], [1]]

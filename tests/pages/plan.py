@@ -63,6 +63,10 @@ class Plan(NamedTuple):
 _MISTAKES: Final = """printf '%s\\n' '[limits]' '' 'message = "lots"' '' \
 '[auth.callback]' 'url = "https://app.example.org/pushd"' 'secret_file = "callback.secret"' \
 'secret_files = ["callback.secret"]' > pushd.toml; head -c 48 /dev/zero | tr '\\0' x > callback.secret"""
+_FLASH_POLICY: Final = (
+    """printf '[dialects]\\nenable = ["flash-policy"]\\n[dialects.flash-policy]\\n"""
+    """domains = ["*.games.example"]\\nports = ["8081"]\\n' > pushd.toml"""
+)
 _MANY: Final = "for path in sse/a sse/a,b 'stream/**'; do (curl -N localhost:8080/$path >/dev/null &); done"
 
 PLANS: Final = {
@@ -70,6 +74,7 @@ PLANS: Final = {
     "README.md": Plan(redis=True),
     "docs/authentication.md": Plan(fresh=("Static tokens", "From the command line")),
     "docs/configuration.md": Plan(before=(("Mistakes", _MISTAKES),)),
+    "docs/dialects/flash-policy.md": Plan(before=(("", _FLASH_POLICY),)),
     "docs/durable.md": Plan(stopped=("When the file is damaged",)),
     "docs/nodes.md": Plan(redis=True),
     "docs/operations.md": Plan(daemon=True),

@@ -1,10 +1,12 @@
 """The soak test of expiring tokens finds lost, repeated and reordered messages; a short run finds none."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.soak.expiring_tokens import Faults, compare, run
+from tests.soak import client_tokens, expiring_tokens
+from tests.soak.expiring_tokens import Faults, compare
 
 
 @pytest.mark.parametrize(
@@ -24,7 +26,8 @@ def test_faults_are_counted(shown: list[int], faults: Faults) -> None:
 
 @pytest.mark.system
 @pytest.mark.slow
-def test_pages_receive_every_message_once_while_their_tokens_are_renewed() -> None:
+@pytest.mark.parametrize("run", [expiring_tokens.run, client_tokens.run], ids=["pages", "client"])
+def test_every_message_arrives_once_while_tokens_are_renewed(run: Callable[[float], int]) -> None:
     """Run it in another thread, since browser tests may have left an event loop running in this one."""
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(run, 1.2).result() == 0

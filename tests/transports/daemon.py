@@ -118,7 +118,7 @@ class RunningDaemon:
             "http.listen": [_LISTEN],
             "tcp.listen": [_LISTEN],
             "stop.patience": ["0"],
-            "dialects.enable": ["bayeux"],
+            "dialects.enable": ["bayeux", "iframe"],
         }
         options |= {key: [str(value)] for key, value in settings.items()}
         self.log: list[str] = []

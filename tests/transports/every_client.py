@@ -7,7 +7,7 @@ from tests.transports.client import Client
 from tests.transports.line_client import JsonLines, RawLines, TextLines
 from tests.transports.long_poll_client import LongPoll
 from tests.transports.multipart_client import Mixed
-from tests.transports.stream_client import LineStream, RawStream, Sse, SseJson, StreamClient
+from tests.transports.stream_client import IframeScripts, LineStream, RawStream, Sse, SseJson, StreamClient
 from tests.transports.websocket_client import CommandWebSocket, DataWebSocket, JsonWebSocket
 
 CLIENTS: tuple[type[Client], ...] = (
@@ -23,8 +23,8 @@ CLIENTS: tuple[type[Client], ...] = (
     JsonLines,
     RawLines,
 )
-ALL_CLIENTS = (*CLIENTS, LongPoll, BayeuxPoll)
-"""The clients that stay connected, one that polls, and a session of Bayeux."""
+ALL_CLIENTS = (*CLIENTS, LongPoll, BayeuxPoll, IframeScripts)
+"""The clients that stay connected, one that polls, a session of Bayeux, and a page of iframe streaming."""
 NATIVE = (*CLIENTS, LongPoll)
 """The clients of the protocols of pushd.
 

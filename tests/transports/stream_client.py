@@ -10,6 +10,7 @@ from tests.transports.client import Client, Closed, Item, Received, Refused, mes
 from tests.transports.event_stream import Event, EventStream
 from tests.transports.http_client import HttpClient, address, encode_request
 
+_SCRIPT = re.compile(rb"<script>_\(([^<]*)\)</script>")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
@@ -161,3 +162,33 @@ class RawStream(LineStream):
     def read(self, line: bytes) -> Item | None:
         """See `LineStream`."""
         return Received(None, None, line, None)
+
+
+class IframeScripts(LineStream):
+    """Iframe streaming: each line after the first ones is a script that passes a message as text to the callback."""
+
+    label = "iframe"
+    resource = "iframe"
+    transport_name = "iframe"
+
+    async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
+        """See `Client`."""
+        await self.ask(address(self.resource, topics, since=since, slow=slow, callback="parent.f"))
+
+    async def ask(self, path: str, headers: Mapping[str, str] | None = None, version: str = "1.1") -> None:
+        """See `StreamClient`."""
+        self._head_lines = 3
+        await super().ask(path, headers, version)
+
+    def feed(self, data: bytes) -> None:
+        """See `StreamClient`."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        head, self._head_lines = lines[: self._head_lines], max(0, self._head_lines - len(lines))
+        for line in lines[len(head) :]:
+            self.deliver_result(self.read(line) if line else None)
+
+    def read(self, line: bytes) -> Item | None:
+        """Decode a script."""
+        script = _SCRIPT.fullmatch(line)
+        assert script is not None, line
+        return message_of(json.loads(json.loads(script[1])))

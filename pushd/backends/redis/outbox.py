@@ -13,13 +13,16 @@ from txredisapi import RedisError
 
 from pushd.backends.hook_outbox import (
     ACQUIRED_SECONDS,
+    DEFAULT_BOUNDS,
     NO_BACKLOG,
+    UNSHARED,
     Backlog,
     HookBounds,
     HookEvent,
     PublishHook,
     PublishHooks,
     QueuedEvent,
+    SharedHookState,
 )
 from pushd.backends.redis.command_runner import CommandRunner
 from pushd.backends.redis.encoding import as_text
@@ -35,13 +38,13 @@ _CALL_EVENTS: Final = 128
 _CALL_BYTES: Final = 1 << 20
 """The most of one call that adds events: a few milliseconds."""
 _STOP_SECONDS: Final = 1.0
-_DEFAULT: Final = HookBounds()
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_events = msgspec.msgpack.Decoder(list[tuple[str, str, str, str]] | dict[str, int]).decode
 """Lua has no empty list."""
 _decode_names = msgspec.msgpack.Decoder(list[str] | dict[str, int]).decode
 _decode_flag = msgspec.msgpack.Decoder(bool).decode
+_decode_right = msgspec.msgpack.Decoder(tuple[bool, bool, int]).decode
 _decode_backlog = msgspec.msgpack.Decoder(tuple[int, int, str, int]).decode
 
 
@@ -62,6 +65,7 @@ class RedisOutbox:
         self._clock = clock
         self._bounds: Mapping[str, HookBounds] = {}
         self._on_added: Callable[[str], None] = lambda hook: None
+        self._states: dict[str, SharedHookState] = {}
         self._acquired: set[str] = set()
         self._releasing: set[Deferred[Any]] = set()
         """Calls that are in progress."""
@@ -90,7 +94,7 @@ class RedisOutbox:
             self.on_added(by_hook)
 
     async def first(self, hook: str, count: int, size: int) -> Sequence[QueuedEvent]:
-        age = round(self._bounds.get(hook, _DEFAULT).age * 1000)
+        age = round(self._bounds.get(hook, DEFAULT_BOUNDS).age * 1000)
         found = _decode_events(await self._call("first", (hook,), hook, count, size, age))
         rows = found if isinstance(found, list) else ()
         return [
@@ -114,9 +118,20 @@ class RedisOutbox:
 
     async def acquire(self, hook: str) -> bool:
         term = round(ACQUIRED_SECONDS * 1000)
-        is_sender = _decode_flag(await self._call("acquire", (), hook, self._node, term))
+        raw = await self._call("acquire", (), hook, self._node, term)
+        is_sender, is_disabled, resumed = _decode_right(raw)
+        self._states[hook] = SharedHookState(is_disabled, resumed)
         (self._acquired.add if is_sender else self._acquired.discard)(hook)
         return is_sender
+
+    async def disable(self, hook: str) -> None:
+        await self._call("disable", (), hook)
+
+    async def resume(self, hook: str) -> None:
+        await self._call("resume", (), hook)
+
+    def shared_state(self, hook: str) -> SharedHookState:
+        return self._states.get(hook, UNSHARED)
 
     def release(self, hook: str) -> None:
         if hook in self._acquired:
@@ -163,7 +178,7 @@ class RedisOutbox:
         return _encode(words) if words else b"", list(by_hook)
 
     def _limits(self, hook: str) -> tuple[int, int]:
-        bounds = self._bounds.get(hook, _DEFAULT)
+        bounds = self._bounds.get(hook, DEFAULT_BOUNDS)
         return bounds.events, bounds.bytes
 
     async def _release(self, hook: str) -> None:

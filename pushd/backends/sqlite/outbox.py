@@ -5,12 +5,15 @@ from math import inf
 from typing import Any, Final
 
 from pushd.backends.hook_outbox import (
+    DEFAULT_BOUNDS,
     NO_BACKLOG,
+    UNSHARED,
     Backlog,
     HookBounds,
     HookEvent,
     PublishHooks,
     QueuedEvent,
+    SharedHookState,
     has_publish_events,
 )
 from pushd.backends.sqlite.history_reader import HistoryReader
@@ -27,7 +30,6 @@ from pushd.core.message import Draft
 _MOST: Final = (1 << 63) - 1
 _WAITING_BYTES: Final = 64 << 20
 """The most bytes of events that wait for a commit."""
-_DEFAULT: Final = HookBounds()
 
 Read = Callable[[Callable[[HistoryReader], Sequence[QueuedEvent]]], Awaitable[Sequence[QueuedEvent]]]
 
@@ -76,7 +78,7 @@ class SqliteOutbox:
 
     async def first(self, hook: str, count: int, size: int) -> Sequence[QueuedEvent]:
         backlog = self._backlogs().get(hook, NO_BACKLOG)
-        before = self._time()[0] - self._bounds.get(hook, _DEFAULT).age
+        before = self._time()[0] - self._bounds.get(hook, DEFAULT_BOUNDS).age
         if backlog.oldest is not None and backlog.oldest < before:
             await self._make_dead(hook, _MOST, before, "age")
             backlog = self._backlogs().get(hook, NO_BACKLOG)
@@ -96,6 +98,15 @@ class SqliteOutbox:
 
     async def acquire(self, hook: str) -> bool:
         return True
+
+    async def disable(self, hook: str) -> None:
+        pass
+
+    async def resume(self, hook: str) -> None:
+        pass
+
+    def shared_state(self, hook: str) -> SharedHookState:
+        return UNSHARED
 
     def release(self, hook: str) -> None:
         pass
@@ -120,7 +131,7 @@ class SqliteOutbox:
             self._on_added(hook)
 
     def _bounds_of(self, hooks: Any) -> dict[str, HookBounds]:
-        return {hook: self._bounds.get(hook, _DEFAULT) for hook in hooks}
+        return {hook: self._bounds.get(hook, DEFAULT_BOUNDS) for hook in hooks}
 
     async def _make_dead(self, hook: str, through: int, before: float, reason: str) -> None:
         while (await self._request(DeadLetterRequest(hook, through, before, reason, *self._time()))).has_more:

@@ -18,6 +18,8 @@ from pushd.dialects.bayeux.session_journal import SessionJournal, line_of
 from pushd.dialects.bayeux.store import NoStore, dump, key_of, restore
 from pushd.hub.hub import Hub
 
+_DAMAGED: Final = (msgspec.MsgspecError, LookupError, AttributeError, TypeError, ValueError)
+"""What is raised for a state that was damaged by a power cut."""
 _WRITE_SECONDS: Final = 0.1
 """After this time the progress of sessions is written."""
 
@@ -59,7 +61,7 @@ class FileStore(NoStore):
             return None
         try:
             restored = await restore(self._hub, self._renew, sessions, id, data, peer)
-        except (msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
+        except _DAMAGED as error:
             self.log.warn("A Bayeux session of the run before is lost: {why!r}", why=error)
             self._kept.pop(key, None)
             return None
@@ -73,8 +75,10 @@ class FileStore(NoStore):
         if self._sessions.find(session.id) is session:
             self._write(session)
 
-    def save_soon(self, session: Session) -> None:
+    def save_soon(self, session: Session, *, is_changed: bool = False) -> None:
         """See `SessionStore`."""
+        if self._sessions.find(session.id) is not session:
+            return
         self._read[session] = None
         if self._writing is None:
             self._writing = self._clock.callLater(_WRITE_SECONDS, self._write_read)

@@ -54,12 +54,12 @@ def secured_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured
 
 
 class EventSource:
-    """A client of server-sent events, as a page has it: without a token."""
+    """A client of server-sent events, as a page has it: without a token, perhaps with a cookie."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, cookie: str = "") -> None:
         host, _, path = url.removeprefix("http://").partition("/")
         self._connection = HTTPConnection(host, timeout=10)
-        self._connection.request("GET", f"/{path}")
+        self._connection.request("GET", f"/{path}", headers={"Cookie": cookie} if cookie else {})
         self.response: HTTPResponse = self._connection.getresponse()
 
     def __enter__(self) -> "EventSource":

@@ -1,15 +1,17 @@
 """Requests of Bayeux: their forms, errors, credentials and origins."""
 
 import json
+import time
 from urllib.parse import quote
 
 import pytest
 import pytest_twisted
 
 from pushd.dialects.bayeux import z85
+from tests.auth.jwt_issuer import ISS, SECRET, claims, hmac_token
 from tests.authorization.credentials import SETUP, Credentials, bearer, only, subject_of
 from tests.dialects.bayeux.client import Bayeux, data
-from tests.transports.daemon import until
+from tests.transports.daemon import MovableReactor, until
 
 SETTINGS: dict[str, object] = {"dialects.enable": "bayeux"}
 PAGE = "https://app.example"
@@ -289,3 +291,38 @@ async def test_revocation_ends_a_session_between_two_connects(start_daemon, tmp_
     assert reply["error"].startswith("403::token-revoked")
     assert reply["advice"] == {"reconnect": "handshake", "interval": 0}
     assert (await other.connect(0))[0]["successful"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_session_ends_when_its_token_has_expired_unless_it_was_renewed(start_daemon, tmp_path):
+    file, secret = tmp_path / "pushd.toml", tmp_path / "secret"
+    secret.write_bytes(SECRET)
+    secret.chmod(0o600)
+    file.write_text(
+        f'[auth.issuer.shop]\nissuer = "{ISS}"\naudience = "pushd"\n'
+        f'algorithms = ["HS256"]\nsecret_files = ["{secret}"]\n'
+    )
+    reactor = MovableReactor()
+    daemon = await start_daemon(SETTINGS, reactor, file)
+    clock, began = daemon._service.hub.credentials._unix_time, time.time()
+
+    def token(seconds: int) -> str:
+        lasts = {"iat": round(began), "exp": round(began) + seconds}
+        return hmac_token(body=claims(pushd={"subscribe": ["**"], "history": ["**"]}, **lasts))
+
+    idle, held, renewed = [Bayeux(daemon) for _ in range(3)]
+    for client in (idle, held, renewed):
+        await client.handshake(ext={"pushd": {"token": token(3600)}})
+        await client.subscribe("/a")
+    renewed.headers |= bearer(token(7200))
+    _, answer = held.start(held.connect_message(300_000))
+    await until(lambda: daemon.subscribers("a"), "the connect is held")
+    assert (await renewed.connect(0))[0]["successful"]
+    del renewed.headers["Authorization"]
+    clock._read = lambda: began + 3700
+    await reactor.pass_time(3)
+    for reply in ((await answer).json[0], (await idle.connect(0))[0]):
+        assert reply["error"].startswith("403::token-expired"), reply
+        assert reply["advice"] == {"reconnect": "handshake", "interval": 0}
+    assert (await idle.connect(0))[0]["error"] == "402::session_unknown"
+    assert (await renewed.connect(0))[0]["successful"]

@@ -7,6 +7,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
+from pushd.dialects.bayeux.store import key_of
 from tests.authorization.credentials import Credentials, only
 from tests.dialects.bayeux.client import Bayeux, data
 from tests.transports.daemon import MovableReactor, until
@@ -145,3 +146,16 @@ async def test_page_that_is_loaded_again_receives_what_was_not_acknowledged(star
     await until(lambda: f'"confirmed":"{first}"' in (directory / FILE).read_text(), "its progress is written")
     await killed(daemon, start_daemon, directory, client)
     assert data(await client.connect(WAIT, ack=0)) == ["2"]
+
+
+@pytest.mark.parametrize("state", ["{}", '{"identity":{}}', '{"identity":"x"}', '{"identity":null,"ack":1}', "{]}"])
+@pytest_twisted.ensureDeferred
+async def test_damaged_session_is_lost_alone(start_daemon, tmp_path, state):
+    before = await start_daemon(stored_in(tmp_path))
+    damaged, client = await begun(before), await begun(before)
+    await before.stop()
+    with (tmp_path / FILE).open("a") as file:
+        file.write(f"{key_of(damaged.id)} {state}\n")
+    damaged.daemon = client.daemon = await start_daemon(stored_in(tmp_path))
+    assert (await damaged.connect(0))[0]["error"] == "402::session_unknown"
+    assert (await client.connect(0))[0]["successful"]

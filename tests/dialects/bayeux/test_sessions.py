@@ -311,6 +311,18 @@ async def test_member_of_a_session_stays_over_its_connects(daemon):
 
 
 @pytest_twisted.ensureDeferred
+async def test_member_enters_channels_and_receives_of_patterns(daemon):
+    client = await subscribed(daemon, "/a/*", ext={"pushd": {"presence_id": "bob"}})
+    await daemon.publish("a/x", "1")
+    assert data(await client.connect(WAIT)) == ["1"]
+    await client.subscribe("/b")
+    client.start(client.connect_message(WAIT))
+    await until(lambda: daemon.subscribers("b"), "the connect is held")
+    await turns()
+    assert (await daemon.request("GET", "/presence/b")).json["count"] == 1
+
+
+@pytest_twisted.ensureDeferred
 async def test_many_messages_in_one_envelope_are_published_in_order(daemon):
     client = await subscribed(daemon, "/a")
     replies = await client.post(*[client.message("/a", data=n) for n in range(200)])

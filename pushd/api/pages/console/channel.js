@@ -8,6 +8,8 @@ import { publishForm } from "./publish.js";
 
 const STARTS = [["last:20", "the last 20"], ["", "now"], ["all", "the beginning"], ["10m", "10 minutes ago"]];
 
+const WAITING = "Waiting for messages. Publish one with the form, or from a shell.";
+
 export async function show(main, signal, channel) {
   if (!channel) {
     main.append(heading("No channel"), empty("Name a channel", h("a", { href: "#/channels" }, "Choose one from the list")));
@@ -28,7 +30,7 @@ class Channel {
     this._facts = h("dl", { class: "pairs" });
     this._members = h("ul", { class: "members" });
     this._messages = new Messages((id) => this.subscribe(id));
-    this._empty = h("p", { class: "facts" }, "Waiting for messages. Publish one with the form, or from a shell.");
+    this._empty = h("p", { class: "note" }, WAITING);
     this.elements = [
       heading(channel, this._state, h("span", null, this._since)),
       h("div", { class: "two" },
@@ -48,7 +50,7 @@ class Channel {
   async subscribe(since) {
     this._client?.close();
     this._messages.clear();
-    this._empty.hidden = false;
+    this._empty.textContent = WAITING;
     const connect = await loadClient();
     if (this._signal.aborted) return;
     if (!connect) {
@@ -67,7 +69,7 @@ class Channel {
   }
 
   _add(add) {
-    this._empty.hidden = true;
+    this._empty.textContent = "The newest first.";
     add();
   }
 

@@ -8,6 +8,12 @@ import { Figure } from "./spark.js";
 
 const milliseconds = (seconds) => (seconds === Infinity ? "> 5 s" : `≤ ${number(seconds * 1000)} ms`);
 
+/** Return where the history is: a backend shows it by the figures that it has. */
+function historyOf(metrics) {
+  if (metrics.has("pushd_disk_bytes")) return `history on disk, ${bytes(sum(metrics, "pushd_disk_bytes"))}`;
+  return metrics.has("pushd_channel_bytes") ? "history in memory" : "history in Redis";
+}
+
 export function show(main, signal) {
   const health = h("span", { class: "badge" }, "asking …");
   const facts = h("p", { class: "facts" }, " ");
@@ -71,7 +77,7 @@ export function show(main, signal) {
     const open = metrics.get("pushd_connections") ?? [];
     transports.replaceChildren(...open.flatMap(({ labels, value }) => [h("dt", null, labels.transport), h("dd", null, number(value))]));
     const age = Date.now() / 1000 - sum(metrics, "process_start_time_seconds");
-    facts.textContent = `${version} · running for ${duration(Math.max(0, age))} · ${bytes(sum(metrics, "process_resident_memory_bytes"))} of memory`;
+    facts.textContent = `${version} · ${historyOf(metrics)} · running for ${duration(Math.max(0, age))} · ${bytes(sum(metrics, "process_resident_memory_bytes"))} of memory`;
   }
 
   poll(refresh, signal, (error) => announce(error.message, true));

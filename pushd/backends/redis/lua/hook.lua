@@ -7,7 +7,9 @@
 -- `dead`, 12 hook, 13 number, 14 reason
 -- `backlog`, 12 hook · `names`
 -- `acquire`, 12 hook, 13 node, 14 term in milliseconds · `release`, 12 hook, 13 node
--- Gives of `first` the events, each number, channel, time and JSON; of `confirm` and `dead` whether more may be left.
+-- `disable`, 12 hook · `resume`, 12 hook: whether any node may be the sender
+-- Gives of `first` the events, each number, channel, time and JSON; of `confirm` and `dead` whether more may be left; of `acquire`
+-- whether the node is the sender, whether the hook is disabled, and how often it was resumed.
 MESSAGES, BYTES, AGE, TOTAL, CHANNELS = num(ARGV[5]), num(ARGV[6]), num(ARGV[7]), num(ARGV[8]), num(ARGV[9])
 set_retentions(ARGV[10])
 local command, name, MOST = ARGV[11], ARGV[12], 200
@@ -56,18 +58,33 @@ if command == 'backlog' then
     return cmsgpack.pack({ first and h.n or 0, first and h.b or 0, first and first[2][4] or '', h.dead })
 end
 if command == 'names' then return cmsgpack.pack(redis.call('SMEMBERS', HOOKS)) end
+if command == 'disable' then
+    redis.call('HSET', STATE_OF .. name, 'disabled', '1')
+    return cmsgpack.pack(true)
+end
+if command == 'resume' then
+    redis.call('HDEL', STATE_OF .. name, 'disabled')
+    redis.call('HINCRBY', STATE_OF .. name, 'resumed', 1)
+    return cmsgpack.pack(true)
+end
 local holder = redis.call('GET', SENDER)
 if command == 'release' then
     if holder == ARGV[13] then redis.call('DEL', SENDER) end
     return cmsgpack.pack(true)
 end
 -- After a restart or a failover Redis may have forgotten a sender, which goes on for as long as its term.
+local shared = redis.call('HMGET', STATE_OF .. name, 'disabled', 'resumed')
+local function right(is_sender) return cmsgpack.pack({ is_sender, shared[1] == '1', num(shared[2]) }) end
+if shared[1] == '1' then
+    if holder == ARGV[13] then redis.call('DEL', SENDER) end
+    return right(false)
+end
 local term, known = num(ARGV[14]), redis.call('HMGET', RUN, 'run', 'since')
 if known[1] ~= ARGV[3] then
     known[2] = known[1] and str(ms) or '0'
     redis.call('HSET', RUN, 'run', ARGV[3], 'since', known[2])
 end
-if holder and holder ~= ARGV[13] then return cmsgpack.pack(false) end
-if not holder and ms < num(known[2]) + term then return cmsgpack.pack(false) end
+if holder and holder ~= ARGV[13] then return right(false) end
+if not holder and ms < num(known[2]) + term then return right(false) end
 redis.call('SET', SENDER, ARGV[13], 'PX', str(term))
-return cmsgpack.pack(true)
+return right(true)

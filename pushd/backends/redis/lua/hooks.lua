@@ -1,7 +1,8 @@
 -- The events of hooks, which are no part of the log: they stay when an epoch ends.
 -- PREFIX hooks              set: the hooks with events
 -- PREFIX hooks:queue:HOOK   stream: the events by number, each its channel (c), time (t) and JSON (b)
--- PREFIX hooks:state:HOOK   hash: last, the newest number; n and b, the events and their bytes; dead, the dead letters
+-- PREFIX hooks:state:HOOK   hash: last, the newest number; n and b, the events and their bytes; dead, the dead letters; disabled, 1
+--                           if no node may send; resumed, how often that was undone
 -- PREFIX hooks:sender:HOOK  string: the node that sends the events, while it exists
 -- PREFIX hooks:run          hash: run, of Redis, and since, when senders were acquired in it for the first time
 -- PREFIX hooks:added:TOKEN  string: a call that has added events

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.template import Context, Template
 from django.urls import path
 from pushd_client.django import DjangoQuestion, authorization_view, webhook_view
 
@@ -24,4 +25,10 @@ def hooks(events: list[dict[str, Any]]) -> HttpResponse | None:
     return HttpResponse("done", status=202) if len(events) > 1 else None
 
 
-urlpatterns = [path("callback", authorize), path("hooks", hooks)]
+def page(request: HttpRequest) -> HttpResponse:
+    """Show the URL of the channel of the user."""
+    template = Template('{% load pushd %}{% pushd_source "users/{sub}/inbox" %}')
+    return HttpResponse(template.render(Context({"user": request.user})))
+
+
+urlpatterns = [path("callback", authorize), path("hooks", hooks), path("page", page)]

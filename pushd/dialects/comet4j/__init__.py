@@ -1,0 +1,1 @@
+"""The protocol of comet4j."""

@@ -1,0 +1,206 @@
+"""comet4j: ``/comet4j?cmd=conn``, ``cmd=revival`` and ``cmd=drop``, in the work style lpool: one message per answer."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+from twisted.web.resource import Resource
+
+from pushd.core.cursor import NOW, MessageId, parse_id
+from pushd.core.delivery import StatelessWire
+from pushd.core.errors import BadParameter, NotFound
+from pushd.core.message import Gap, Message
+from pushd.core.names import parse_topics
+from pushd.core.peer import Peer
+from pushd.core.poll import PollResult
+from pushd.dialects import sessions
+from pushd.dialects.interface import DialectContext
+from pushd.dialects.sessions import Limits, Sessions
+from pushd.http.query import parameter, require_no_subpath
+from pushd.http.request import Request
+from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.hub.hub import Hub
+from pushd.transports.held_requests import HeldRequests
+from pushd.transports.interface import Transport
+from pushd.wire.json_messages import encode
+
+_SYSTEM: Final = "c4j"
+"""The channel of control messages. Messages of a channel of pushd with this name are not delivered."""
+_SECONDS: Final = 25.0
+_REST_BYTES: Final = 16 << 10
+"""Bytes of messages that a session keeps between two requests."""
+
+
+def frame(channel: str, data: object, time: float = 0) -> bytes:
+    """Return a message as percent-encoded JSON between ``<`` and ``>``."""
+    text = encode({"channel": channel, "data": data, "time": round(time * 1000)})
+    return b"<%b>" % quote(text, safe="").encode("ascii")
+
+
+class Comet4jWire(StatelessWire):
+    """Messages of comet4j."""
+
+    data_only = False
+
+    def message(self, message: Message) -> bytes:
+        """Encode a message; ``b""`` if its channel is that of control messages."""
+        if message.channel == _SYSTEM:
+            return b""
+        if message.encoding == "json" and message.data:
+            data: object = msgspec.Raw(message.data)
+        elif message.encoding == "binary":
+            data = {"data_base64": message.data}
+        else:
+            data = message.data.decode("utf-8")
+        return frame(message.channel, data, message.time)
+
+    def gap(self, gap: Gap) -> bytes:
+        """Encode a gap as a control message."""
+        return frame(
+            _SYSTEM, {"type": "gap", "topic": gap.topic, "from": gap.start, "to": gap.end, "reason": gap.reason}
+        )
+
+    def end(self, channel: str) -> bytes:
+        """Return ``b""``: the format cannot express it."""
+        return b""
+
+    def ping(self) -> bytes:
+        """Return ``b""``: clients ask again."""
+        return b""
+
+
+_WIRE: Final = Comet4jWire()
+_AGAIN: Final = frame(_SYSTEM, {"type": "revival"})
+
+
+class _Item(NamedTuple):
+    """A part of what a client is to receive."""
+
+    encoded: bytes
+    cursor: MessageId | None
+    """The cursor behind it; None if it moves none."""
+
+
+class Session(sessions.Session):
+    """A client."""
+
+    def __init__(self, peer: Peer, topics: Sequence[str], cursor: MessageId) -> None:
+        super().__init__(peer)
+        self.topics = topics
+        self.cursor = cursor
+        """Up to here everything was sent."""
+        self.rest: deque[_Item] = deque()
+        """What follows `cursor`, and was read together with what was sent last."""
+
+    def read(self, result: PollResult) -> None:
+        """Take the messages and gaps that follow the cursor, as many as are kept between two requests."""
+        items = [_Item(_WIRE.gap(gap), None) for gap in result.gaps]
+        size = 0
+        for delivery in result.deliveries:
+            encoded = delivery.frame(_WIRE)
+            if size and size + len(encoded) > _REST_BYTES:
+                break  # the rest is read again
+            size += len(encoded)
+            items.append(_Item(encoded, parse_id(delivery.message.id) if delivery.message.is_kept else None))
+        else:
+            items.append(_Item(b"", parse_id(result.position)))
+        self.rest.extend(items)
+
+    def next(self) -> bytes:
+        """Return the next message, and move the cursor behind it; ``b""`` if there is none."""
+        encoded = b""
+        while self.rest and not (encoded and self.rest[0].encoded):
+            item = self.rest.popleft()
+            encoded = encoded or item.encoded
+            self.cursor = item.cursor or self.cursor
+        return encoded
+
+
+class Comet4jResource(HttpResource):
+    """Executes one command for each request."""
+
+    parameters = None
+    transport_name = "comet4j"
+
+    def __init__(self, context: HttpContext, hub: Hub, held: HeldRequests, all_sessions: Sessions[Session]) -> None:
+        super().__init__(context)
+        self.channels: Sequence[str] = ()
+        self._hub = hub
+        self._held = held
+        self._sessions = all_sessions
+
+    async def head(self, request: Request) -> Answer:
+        """Refuse: an answer depends on what a request does."""
+        raise BadParameter("HEAD has no meaning in comet4j")
+
+    async def get(self, request: Request) -> Answer:
+        """Execute the command of the query."""
+        require_no_subpath(request)
+        self.context.check_origin(request)
+        request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+        request.setHeader(b"Cache-Control", b"no-store")
+        command = parameter(request, b"cmd")
+        if command == "conn":
+            return await self._connect(request)
+        if command not in ("revival", "drop"):
+            raise BadParameter("cmd must be conn, revival or drop")
+        session = self._sessions.find(parameter(request, b"cid") or "", request.peer)
+        if session is None:
+            raise NotFound("there is no such session: connect again")
+        if command == "drop":
+            self._sessions.end(session)
+            return b""
+        if session.rest:
+            await self._hub.start_position(request.peer, session.topics, session.cursor)  # is it still allowed?
+            if encoded := session.next():
+                return encoded
+        session.wait(request)
+        answer = partial(self._deliver, request, session)
+        await self._held.hold(request, "comet4j", session.topics, session.cursor, _SECONDS, answer)
+        return None
+
+    async def _connect(self, request: Request) -> bytes:
+        if parameter(request, b"ws") not in (None, "lpool", "stream", "auto"):
+            raise BadParameter("ws must be lpool or stream")
+        names = parameter(request, b"channels") or ",".join(self.channels)
+        topics = parse_topics(names, self.context.limits.topics)
+        opening = await self._hub.start_position(request.peer, topics, NOW)
+        peer = self.context.peer_of(request, "comet4j")
+        session = self._sessions.add(Session(peer, topics, opening.cursor))
+        timeout = round(1000 * (_SECONDS + 5))
+        return frame(_SYSTEM, {"cId": session.id, "ws": "lpool", "channels": topics, "timeout": timeout})
+
+    def _deliver(self, request: Request, session: Session, result: PollResult | None) -> None:
+        """Answer with one message: the client reads no more of an answer."""
+        was_waiting = session.stop_waiting(request)
+        if result is None:
+            return
+        if was_waiting:
+            session.read(result)
+        request.answer((session.next() if was_waiting else b"") or _AGAIN)
+
+
+class Comet4j:
+    """The protocol of comet4j.
+
+    :param channels: the topics of clients that name none.
+    """
+
+    def __init__(self, context: DialectContext, limits: Limits, channels: Sequence[str]) -> None:
+        held = HeldRequests(context.http, context.hub, context.clock)
+        self._sessions: Sessions[Session] = Sessions(context.clock, limits)
+        self._resource = Comet4jResource(context.http, context.hub, held, self._sessions)
+        self.routes: Mapping[bytes, Resource] = {b"comet4j": self._resource}
+        self.transports: Sequence[Transport] = (held,)
+        self.reconfigure(limits, channels)
+
+    def reconfigure(self, limits: Limits, channels: Sequence[str]) -> None:
+        """Apply other settings, to what begins from now on."""
+        self._sessions.limits, self._resource.channels = limits, channels
+
+    def stop(self) -> None:
+        """See `Dialect`."""
+        self._sessions.stop()

@@ -1,0 +1,1 @@
+"""Policy files for Flash, and NUL as line end."""

@@ -1,0 +1,1 @@
+"""Iframe streaming: messages as script tags of an endless page."""

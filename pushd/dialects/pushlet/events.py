@@ -1,0 +1,136 @@
+"""Events of Pushlet in each format. An event is a list of names and values.
+
+A message is an event ``data``: its subject, its id, and its fields if its data is a JSON object with simple values.
+"""
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+from xml.sax.saxutils import escape
+
+import msgspec
+
+from pushd.core.delivery import StatelessWire
+from pushd.core.message import Gap, Message
+from pushd.wire.json_messages import encode
+
+_FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_NOT_IN_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot express, section 2.2."""
+_GAPS: Final = "pushd/gap"
+_IN_QUOTES: Final = {'"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
+_FORMATS: Final = ("js", "xml", "xml-strict", "json")
+
+
+def _xml(event: Mapping[str, str]) -> bytes:
+    values = ((name, _NOT_IN_XML.sub("\ufffd", value)) for name, value in event.items())
+    text = "".join(f' {name}="{escape(value, _IN_QUOTES)}"' for name, value in values)
+    return f"<event{text}/>".encode()
+
+
+def _line(event: Mapping[str, str]) -> bytes:
+    return _xml(event) + b"\n"
+
+
+def _script(event: Mapping[str, str]) -> bytes:
+    words = b",".join(encode(word) for pair in event.items() for word in pair)
+    return b"<script>parent.push(%b)</script>\n" % words.replace(b"<", b"\\u003c")
+
+
+class EventWire(StatelessWire):
+    """A format of events.
+
+    :param kind: js, xml, xml-strict or json.
+    """
+
+    data_only = False
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._encode = {"js": _script, "json": encode, "xml": _line}.get(kind, _xml)
+
+    @property
+    def name(self) -> str:
+        """See `Wire`."""
+        return f"pushlet-{self.kind}"
+
+    def event(self, type: str, **fields: str) -> bytes:
+        """Encode an event of the protocol itself."""
+        return self._encode({"p_event": type, **fields})
+
+    def refresh(self, wait: int, url: str) -> bytes:
+        """Encode the event after which a client sends the next request; a frame of format js loads it by itself.
+
+        :param wait: milliseconds before the request.
+        :param url: its address, of characters that need no escaping.
+        """
+        if self.kind == "js":
+            return b'<script>setTimeout(function(){location.href="%b"},%d)</script>\n' % (url.encode("ascii"), wait)
+        return self.event("refresh", p_wait=str(wait), p_url=url)
+
+    def message(self, message: Message) -> bytes:
+        """Encode a message; ``b""`` if its channel is that of gaps. Its fields cannot replace those of the protocol."""
+        if message.channel == _GAPS:
+            return b""
+        id = {"p_pushd_id": message.id} if message.is_kept else {}
+        return self._encode(_fields(message) | {"p_event": "data", "p_subject": f"/{message.channel}", **id})
+
+    def gap(self, gap: Gap) -> bytes:
+        """Encode a gap as a message of a subject whose messages are not delivered."""
+        fields = {"topic": gap.topic, "from": gap.start, "to": gap.end, "reason": gap.reason}
+        return self._encode({**fields, "p_event": "data", "p_subject": f"/{_GAPS}"})
+
+    def end(self, channel: str) -> bytes:
+        """Return ``b""``: the format cannot express it."""
+        return b""
+
+    def ping(self) -> bytes:
+        """Return ``b""``: clients send heartbeats."""
+        return b""
+
+    @property
+    def content_type(self) -> bytes:
+        """The content type of an answer."""
+        types = {"js": b"text/html", "xml": b"text/plain", "xml-strict": b"text/xml", "json": b"application/json"}
+        return types[self.kind] + b"; charset=utf-8"
+
+    def document(self, events: Sequence[bytes]) -> bytes:
+        """Return the body of an answer; empty events are left out."""
+        events = [event for event in events if event]
+        match self.kind:
+            case "xml-strict":
+                return b"<pushlet>%b</pushlet>" % b"".join(events)
+            case "js":
+                return b"<!DOCTYPE html><html><head><meta charset=utf-8></head><body>%b</body></html>" % b"".join(
+                    events
+                )
+            case "json":
+                return b"[%b]" % b",".join(events)
+        return b"".join(events)
+
+
+WIRES: Final = {kind: EventWire(kind) for kind in _FORMATS}
+"""The wire of each format, which all sessions share."""
+
+
+def _fields(message: Message) -> dict[str, str]:
+    """Return the fields of a message; other data than an object of simple values is the field ``data``."""
+    text = message.data.decode("utf-8", "replace")
+    if message.encoding == "json":
+        try:
+            value = msgspec.json.decode(message.data)
+        except (msgspec.DecodeError, RecursionError):  # such as half of a surrogate pair
+            return {"data": text}
+        if isinstance(value, dict) and all(_is_field(name, each) for name, each in value.items()):
+            return {
+                name: each if isinstance(each, str) else encode(each).decode("utf-8") for name, each in value.items()
+            }
+    elif message.encoding == "binary":
+        return {"data_base64": base64.b64encode(message.data).decode("ascii")}
+    return {"data": text}
+
+
+def _is_field(name: str, value: object) -> bool:
+    is_simple = value is None or isinstance(value, str | int | float | bool)
+    return is_simple and _FIELD.fullmatch(name) is not None and not name.startswith("p_")
