@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import pytest
 import pytest_twisted
 
 from pushd.hooks.endpoint import HookEndpoint
@@ -51,6 +52,16 @@ async def until_events(node: Node, *wanted: tuple[str, str]) -> None:
 def leave(node: Node, ear: Ear) -> None:
     """Remove a subscriber."""
     node.hub.remove(ear.subscriber)
+
+
+def begin(node: Node, channel: str) -> None:
+    """Report a first subscriber, without one that would replay the history when Redis has lost it."""
+    node.hub.hooks.on_first(channel)
+
+
+def end(node: Node, channel: str) -> None:
+    """Report that the last subscriber is gone."""
+    node.hub.hooks.on_last(channel)
 
 
 def marked(redis: RedisServer) -> list[str]:
@@ -160,13 +171,13 @@ async def test_node_that_stops_leaves_its_channels_to_the_others(redis: RedisSer
 
 async def test_lost_marks_are_set_again_with_events_for_changes_only(redis: RedisServer, node: Start) -> None:
     one, other = [await node(redis, HOOK) for _ in range(2)]
-    ears = [await one.ear(room) for room in ("room/1", "room/2")]
-    await other.ear("room/2")
+    begin(one, "room/1")
+    begin(one, "room/2")
+    begin(other, "room/2")
     await until(lambda: marked(redis) == ["room/1", "room/2", "room/2"], "marks")
     redis.ask("FLUSHALL")
-    leave(one, ears[0])
-    await other.ear("room/3")
-    await other.ear("room/2")
+    end(one, "room/1")
+    begin(other, "room/3")
     await until(lambda: marked(redis) == ["room/2", "room/2", "room/3"], "marked again")
     await until_events(one, ("occupied", "room/3"))
     await until(lambda: vacant(redis) == ["room/1"], "the change")
@@ -176,12 +187,12 @@ async def test_lost_marks_are_set_again_with_events_for_changes_only(redis: Redi
 
 async def test_new_subscriber_at_another_node_after_a_loss_is_not_the_first(redis: RedisServer, node: Start) -> None:
     one, other = [await node(redis, HOOK) for _ in range(2)]
-    await one.ear("room/1")
-    await other.ear("room/2")
+    begin(one, "room/1")
+    begin(other, "room/2")
     await until(lambda: marked(redis) == ["room/1", "room/2"], "marks")
     freeze(one)  # so that the other one is first
     redis.ask("FLUSHALL")
-    await other.ear("room/1")
+    begin(other, "room/1")
     await until(lambda: marked(redis) == ["room/2"], "marked by the other node")
     thaw(one)
     await until(lambda: marked(redis) == ["room/1", "room/1", "room/2"], "marks")
@@ -222,3 +233,26 @@ async def test_many_channels_are_marked_together(redis: RedisServer, node: Start
     assert [channel for _, channel in await events(one)] == rooms
     leave(one, ear)
     await until(lambda: len(vacant(redis)) == len(rooms), "no marks")
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("options", [("--appendonly", "yes", "--appendfsync", "always"), ()], ids=["kept", "lost"])
+async def test_restarted_redis_causes_no_event(
+    own_redis: Callable[..., RedisServer], node: Start, options: tuple[str, ...]
+) -> None:
+    redis = own_redis(*options)
+    nodes = [await node(redis, HOOK) for _ in range(2)]
+    begin(nodes[0], "room/1")
+    begin(nodes[1], "room/2")
+    await until(lambda: marked(redis) == ["room/1", "room/2"], "marks")
+    known = await events(nodes[0]) if options else []
+    before = {each.backend._lease.owner for each in nodes}
+    redis.kill()
+    redis.start()
+    for each in nodes:
+        await each.until_well()
+    await until(lambda: not before & {each.backend._lease.owner for each in nodes}, "new incarnations")
+    await until(lambda: marked(redis) == ["room/1", "room/2"], "marks under new owners only")
+    assert (await events(nodes[0]), vacant(redis)) == (known, [])
+    end(nodes[0], "room/1")
+    await until(lambda: vacant(redis) == ["room/1"], "no marks")

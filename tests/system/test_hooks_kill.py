@@ -235,6 +235,53 @@ def test_nodes_on_one_redis(tmp_path: Path, receiver: Receiver, redis: RedisServ
         assert seqs == sorted(seqs)
 
 
+def subscribe(node: Daemon, *channels: bytes) -> Lines:
+    """Subscribe to channels over TCP."""
+    lines = Lines(node.tcp_port)
+    for channel in channels:
+        lines.send(b"SUB " + channel + b"\r\n")
+        while not (line := lines.line()).startswith(b"+OK"):
+            assert line
+    return lines
+
+
+@pytest.mark.slow
+def test_channels_of_killed_and_frozen_nodes_are_vacated(
+    tmp_path: Path, receiver: Receiver, redis: RedisServer
+) -> None:
+    file = configure(tmp_path, receiver.server.server_port, "occupied", "vacated")
+    receiver.failing = 0.0
+    nodes = [start_node(tmp_path, name, file, redis.url) for name in ("killed", "frozen", "other")]
+
+    def facts() -> list[tuple[str, str]]:
+        """Return the types and channels of all events that were received, sorted."""
+        once = {event["id"]: event for event in list(receiver.confirmed)}.values()
+        return sorted((event["type"], event["channel"]) for event in once)
+
+    killed, frozen, other = nodes
+    streams = [subscribe(killed, b"room/killed", b"room/all")]
+    try:
+        streams += [subscribe(frozen, b"room/frozen", b"room/all"), subscribe(other, b"room/all")]
+        occupied = [("occupied", f"room/{name}") for name in ("all", "frozen", "killed")]
+        assert eventually(lambda: facts() == occupied, 30.0), facts()
+        os.kill(killed.pid, signal.SIGKILL)
+        os.kill(frozen.pid, signal.SIGSTOP)
+        vacated = [("vacated", "room/frozen"), ("vacated", "room/killed")]
+        assert eventually(lambda: facts() == occupied + vacated, 30.0), facts()
+        os.kill(frozen.pid, signal.SIGCONT)
+        again = sorted([*occupied, ("occupied", "room/frozen"), *vacated])
+        assert eventually(lambda: facts() == again, 30.0), facts()
+        other.assert_healthy()
+    finally:
+        os.kill(frozen.pid, signal.SIGCONT)
+        for stream in streams:
+            stream.__exit__(None, None, None)
+        for node in nodes:
+            if node.is_alive:
+                node.stop()
+    assert receiver.problems == []
+
+
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watched]:
     """A Redis with a replica, and Sentinels."""
