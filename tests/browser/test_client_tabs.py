@@ -151,3 +151,30 @@ def test_leader_is_replaced_without_loss(chromium: Browser, daemon: Daemon) -> N
         assert longest < REPLACED_SECONDS
     finally:
         context.close()
+
+
+@pytest.mark.slow
+def test_frozen_follower_is_dropped_and_returns_without_loss(chromium: Browser, daemon: Daemon) -> None:
+    context = chromium.new_context()
+    try:
+        tabs = Tabs(context, daemon, 3)
+        tabs.publish()
+        tabs.wait()
+        leader = tabs.take_leader()
+        frozen, other = tabs.all
+        tabs.all.append(leader)
+        frozen.page.evaluate("void client.subscribe('frozen', () => {})")
+        daemon.wait_for_subscribers("frozen")
+        session = freeze(frozen)
+        daemon.wait_for_subscribers("frozen", 0, seconds=60)
+        tabs.all.remove(frozen)
+        tabs.publish(50)
+        tabs.wait()
+        session.send("Debugger.disable")
+        tabs.all.append(frozen)
+        tabs.publish()
+        tabs.wait()
+        daemon.wait_for_subscribers("frozen")
+        assert other.websockets == 0
+    finally:
+        context.close()

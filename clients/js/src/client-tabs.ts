@@ -13,6 +13,8 @@ import { isAfter, unique, type Gap, type Message, type Wire } from "./wire.js";
 /** Milliseconds between checks of the leader, and the checks without an answer after which it is replaced. */
 const CHECK_MS = 1500;
 const MOST_MISSED = 3;
+/** Checks of the leader that another tab leaves without an answer before its subscriptions are dropped: it is frozen. */
+const MOST_SILENT = 6;
 
 const MESSAGE = 0;
 const GAP = 1;
@@ -22,6 +24,16 @@ const MOVED = 4;
 
 /** The key of a subscription at the leader, what has happened to it, and with which value. */
 type Item = [key: string, kind: number, value: any, cursor?: string];
+
+/** A tab, as the leader sees it. */
+interface Peer {
+  readonly _tab: string;
+  readonly _proxies: Map<string, Proxy>;
+  /** Only this tab receives by it: what waits for a frozen tab is no more than what was sent before it was dropped. */
+  readonly _port: BroadcastChannel;
+  _items: Item[];
+  _silent: number;
+}
 
 /** Return the carrier of a client: a connection that it shares with other tabs or, without Web Locks, its own. */
 export const share = async (engine: Engine): Promise<Carrier> => {
@@ -69,6 +81,7 @@ class Proxy implements Sink {
     readonly slow: string | undefined,
     cursor: string | undefined,
     private readonly _tab: Tab,
+    readonly _peer: Peer,
   ) {
     this._cursor = cursor;
   }
@@ -95,6 +108,7 @@ class Tab implements Carrier {
   _transport?: TransportName;
   _connection?: string;
   private readonly _channel: BroadcastChannel;
+  private readonly _own: BroadcastChannel;
   /** The subscriptions of this tab, and their keys at the leader. */
   private readonly _sinks = new Map<Sink, string>();
   private readonly _entered = new Map<string, Entry>();
@@ -102,11 +116,12 @@ class Tab implements Carrier {
   private _leader?: string;
   private _term?: string;
   private _missed = 0;
+  private _joins = 0;
   private _resign?: () => void;
-  private _proxies = new Map<string, Map<string, Proxy>>();
+  /** The other tabs, while this one leads. */
+  private _peers = new Map<string, Peer>();
   /** For each channel the tabs that have entered it. */
   private _members = new Map<string, Set<string>>();
-  private _items: Item[] = [];
   private _waiting?: AbortController;
   private readonly _checks: ReturnType<typeof setInterval>;
 
@@ -117,7 +132,8 @@ class Tab implements Carrier {
     private readonly _closed: AbortController,
   ) {
     this._channel = new BroadcastChannel(_name);
-    this._channel.onmessage = ({ data }) => this._receive(data);
+    this._own = new BroadcastChannel(_id);
+    this._channel.onmessage = this._own.onmessage = ({ data }) => this._receive(data);
     const emit = _engine._emit;
     _engine._emit = (type, detail) => {
       if (type == "state") this._announce();
@@ -181,21 +197,23 @@ class Tab implements Carrier {
     this._closed.abort();
     clearInterval(this._checks);
     this._channel.close();
+    this._own.close();
     this._engine._close();
     this._set("closed", undefined, undefined);
   }
 
-  /** Pass on what has happened to a proxy, together with all else of this turn. */
-  _forward({ key, _cursor: cursor }: Proxy, kind: number, value: unknown): void {
-    if (!this._items.length)
+  /** Pass on what has happened to a proxy, together with all else of this turn for its tab. */
+  _forward({ key, _cursor: cursor, _peer: peer }: Proxy, kind: number, value: unknown): void {
+    if (!peer._items.length)
       queueMicrotask(() => {
-        const items = this._items;
-        this._items = [];
+        const items = peer._items;
+        peer._items = [];
+        if (!this._term || this._peers.get(peer._tab) != peer) return;
         // Of positions only the last one of a subscription counts.
         const last = new Map(items.map((item) => [item[0], item]));
-        this._send({ items: items.filter((item) => item[1] != MOVED || last.get(item[0]) == item) });
+        this._send({ items: items.filter((item) => item[1] != MOVED || last.get(item[0]) == item) }, peer._port);
       });
-    this._items.push([key, kind, value, cursor]);
+    peer._items.push([key, kind, value, cursor]);
   }
 
   private _receive(wire: Wire): void {
@@ -204,13 +222,14 @@ class Tab implements Carrier {
   }
 
   /** Receive what a leader says. */
-  private _follow({ from, items, state, transport, connection, type, detail }: Wire): void {
+  private _follow({ from, items, state, transport, connection, type, detail, check, dropped, joins }: Wire): void {
     if (this._term) return;
     this._missed = 0;
-    if (from != this._leader) {
+    if (from != this._leader || (dropped == this._id && joins == this._joins)) {
       this._leader = from;
       this._join();
     }
+    if (check && this._sinks.size) this._send({ tab: this._id, joins: this._joins });
     if (state) this._set(state, transport, connection);
     if (type) this._emit(type, detail);
     if (!items) return;
@@ -233,37 +252,44 @@ class Tab implements Carrier {
 
   /** Subscribe all sinks at the present leader. */
   private _join(): void {
+    this._joins++;
     for (const sink of this._sinks.keys()) this._add(sink);
     for (const [channel, entry] of this._entered) void this._enter(channel, entry);
   }
 
   /** Receive what another tab asks of this leader. */
-  private _serve({ ping, tab, key, topics, since, slow, cursor, removed, channel, entry }: Wire): void {
+  private _serve({ ping, tab, key, topics, since, slow, cursor, removed, channel, entry, joins }: Wire): void {
     if (ping) this._announce();
     if (ping == 2) this._engine._probe();
     if (!tab) return;
-    let proxies = this._proxies.get(tab);
-    if (!proxies) {
-      this._proxies.set(tab, (proxies = new Map()));
+    let peer = this._peers.get(tab);
+    if (!peer) {
+      if (!key && !channel) return this._send({ dropped: tab, joins });
+      this._peers.set(tab, (peer = { _tab: tab, _proxies: new Map(), _port: new BroadcastChannel(tab), _items: [], _silent: 0 }));
       void navigator.locks.request(tab, { signal: this._closed.signal }, () => this._drop(tab)).catch(() => {});
     }
+    peer._silent = 0;
     if (channel) void this._enterFor(tab, channel, entry);
+    const proxies = peer._proxies;
     if (removed) {
       const proxy = proxies.get(removed);
       proxies.delete(removed);
       if (proxy) this._engine._remove(proxy);
     }
     if (key) {
-      const proxy = new Proxy(key, topics, since, slow, cursor, this);
+      const proxy = new Proxy(key, topics, since, slow, cursor, this, peer);
       proxies.set(key, proxy);
       this._engine._add(proxy);
     }
   }
 
-  /** Forget a tab that was closed. */
+  /** Forget a tab that was closed, or is frozen: that one subscribes again at its next sign. */
   private _drop(tab: string): void {
-    for (const proxy of this._proxies.get(tab)?.values() ?? []) this._engine._remove(proxy);
-    this._proxies.delete(tab);
+    const peer = this._peers.get(tab);
+    if (!peer) return;
+    this._peers.delete(tab);
+    for (const proxy of peer._proxies.values()) this._engine._remove(proxy);
+    peer._port.close();
     for (const channel of this._members.keys()) void this._enterFor(tab, channel, undefined);
   }
 
@@ -293,7 +319,6 @@ class Tab implements Carrier {
 
   private _lead(): string {
     this._term = this._leader = unique();
-    this._proxies = new Map();
     this._members = new Map();
     this._announce();
     for (const sink of this._sinks.keys()) {
@@ -307,16 +332,26 @@ class Tab implements Carrier {
   /** Give the connection up: another tab leads. */
   private _stepDown(): void {
     this._term = this._leader = this._resign = undefined;
+    for (const { _port: port } of this._peers.values()) port.close();
+    this._peers = new Map();
     this._engine._release();
     this._send({ ping: 1 });
   }
 
   private _check(): void {
-    if (this._term || !this._missed++) return;
+    if (this._term) return this._watch();
+    if (!this._missed++) return;
     this._send({ ping: 1 });
     if (this._missed <= MOST_MISSED) return;
     this._missed = 0;
     void this._queue(true);
+  }
+
+  /** Ask the other tabs for a sign, and drop those that have given none for long. */
+  private _watch(): void {
+    if (!this._peers.size) return;
+    this._send({ check: 1 });
+    for (const [tab, peer] of this._peers) if (++peer._silent > MOST_SILENT) this._drop(tab);
   }
 
   private _announce(): void {
@@ -334,7 +369,7 @@ class Tab implements Carrier {
     if (isNew) this._emit("state", { state, transport });
   }
 
-  private _send(wire: Wire): void {
-    if (!this._closed.signal.aborted) this._channel.postMessage(this._term ? { ...wire, from: this._term } : wire);
+  private _send(wire: Wire, port = this._channel): void {
+    if (!this._closed.signal.aborted) port.postMessage(this._term ? { ...wire, from: this._term } : wire);
   }
 }
