@@ -90,7 +90,9 @@ def test_settings_without_options_are_the_defaults():
 def test_setting_is_an_option_described_by_help(row, capsys):
     options = Options()
     assert f"{row.option}=" in options.longOpt
-    default = {list: "tcp:80" if row.default else "none", bool: "false"}.get(type(row.default), str(row.default))
+    default = {list: "tcp:80" if row.default else "none", bool: str(row.default).lower()}.get(
+        type(row.default), str(row.default)
+    )
     shown = options.docs[row.option]
     assert shown.startswith(row.description)
     assert shown.endswith("]")

@@ -58,6 +58,8 @@ class PublishResource(HttpResource):
         if len(channels) > _MAX_CHANNELS:
             raise BadChannel(f"a message must not go to more than {_MAX_CHANNELS} channels at once")
         drafts = self._drafts(request, list(dict.fromkeys(channels)))
+        published = [channel for channel in channels if not is_reply(channel)]
+        self._hub.callbacks.check_before_publish(request.peer, published)  # all of them, before anything is stored
         receipts = await self._hub.publish_all(request.peer, drafts, _key(request, name), as_whole=True)
         return _answer_receipts(request, receipts, is_list="," in name)
 

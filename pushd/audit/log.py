@@ -131,6 +131,10 @@ class AuditLog:
         """Record that a channel was deleted."""
         self._record(_fields("deleted", peer, action="manage", topic=channel))
 
+    def removed(self, peer: Peer, channel: str, member: str) -> None:
+        """Record that the lease of a member other than the peer itself was ended."""
+        self._record(_fields("removed", peer, action="manage", topic=channel, member=member))
+
     def token_changed(self, event: str, identity: Identity) -> None:
         """Record that a static token was added to its file, changed or removed, as a reload shows.
 

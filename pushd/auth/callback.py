@@ -1,5 +1,6 @@
 """The callback: the application decides what peers may do, and a reload may change where and about what it is asked."""
 
+from collections.abc import Set
 from typing import Any, Final
 
 from twisted.application.service import Service
@@ -64,6 +65,11 @@ class Callback(Service):
         self.forward_headers = None if endpoint is None else endpoint.forward_headers
         if before is not None:
             before.stop()
+
+    def forget(self, subjects: Set[str]) -> None:
+        """Forget the cached answers about some subjects, whose credentials were revoked."""
+        if self._client is not None:
+            self._client.forget(subjects)
 
     async def ask(self, question: Question) -> Answer:
         """Return the answer to a question. If the endpoint is replaced meanwhile, the new one decides.

@@ -1,7 +1,7 @@
 """Asks the application: equal questions once, a bounded number at a time, and none for a while after failures."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain, islice
@@ -83,6 +83,8 @@ class CallbackClient:
         self._running: set[Deferred[None]] = set()
         self._bytes = 0
         """Bytes of the questions under way and waiting."""
+        self._version = 0
+        """Changes when answers are forgotten."""
         self._is_stopped = False
         self._logged_failure = ""
         self._log_again_at = 0.0
@@ -92,6 +94,11 @@ class CallbackClient:
         self._is_stopped = True
         for running in list(self._running):
             running.cancel()
+
+    def forget(self, subjects: Set[str]) -> None:
+        """Forget the cached answers about some subjects. What is being asked now is not cached."""
+        self._version += 1
+        self._cache.forget(subjects)
 
     async def ask(self, question: Question) -> Answer:
         """Return the answer to a question: a cached one, that of the same question under way, or a new one.
@@ -116,11 +123,12 @@ class CallbackClient:
     def _start(self, digest: bytes, body: bytes, subject: str | None) -> None:
         """Start to ask; all who wait for the answer get it."""
         start: Deferred[None] = Deferred()
+        version = self._version
         self._running.add(start)
         self._bytes += len(body)
         asking = start.addCallback(lambda _: Deferred.fromCoroutine(self._ask(body, subject)))
         asking.addCallbacks(
-            lambda answer: self._answer(digest, answer), lambda failure: self._refuse(digest, failure)
+            lambda answer: self._answer(digest, answer, subject, version), lambda failure: self._refuse(digest, failure)
         ).addBoth(lambda _: self._ended(start, len(body)))
         start.callback(None)
 
@@ -128,9 +136,10 @@ class CallbackClient:
         self._running.discard(start)
         self._bytes -= size
 
-    def _answer(self, digest: bytes, answer: Answer) -> None:
+    def _answer(self, digest: bytes, answer: Answer, subject: str | None, version: int) -> None:
         self._tools.observer.callback_questions["request"] += 1
-        self._cache.put(digest, answer, self._tools.clock.seconds())
+        if version == self._version:
+            self._cache.put(digest, answer, self._tools.clock.seconds(), subject)
         self._release(iter(self._waiters.pop(digest)), lambda waiter: waiter.callback(answer))
 
     def _refuse(self, digest: bytes, failure: Failure) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pushd.config.channels import topic
 from pushd.config.fields import read_fields, setting
 from pushd.config.mistakes import suggestion
-from pushd.config.parsers import count, duration, string_list
+from pushd.config.parsers import choice, count, duration, host, string_list
 
 _PATH = re.compile(r"/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,63}")
 
@@ -65,6 +65,30 @@ class BayeuxSettings:
         "channels and patterns",
     )
     lazy_time: float = setting(5, duration(minimum=0.1, maximum=300), "How long they wait at most.", "seconds")
+    max_sessions_per_browser: int = setting(
+        1, count(0), "How many long polls a browser may hold at a time; 0 for any number.", "sessions"
+    )
+    multi_session_interval: float = setting(
+        2,
+        duration(minimum=0, maximum=300),
+        "How often its other sessions poll instead; with 0 they are disconnected.",
+        "seconds",
+    )
+    activity: str = setting(
+        "client",
+        choice("client", "client_server"),
+        "Whose messages count for `max_inactive`: those of the client, or also those it receives.",
+        "client, client_server",
+    )
+    max_inactive: float = setting(
+        0,
+        duration(minimum=0, maximum=7 * 86_400),
+        "How long a session lasts whose client sends only `/meta/connect`; 0 for any time.",
+        "seconds",
+    )
+    hosts: tuple[str, ...] = setting(
+        [], string_list(host), "Other servers that clients may connect to, sent with the handshake.", "host names"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,8 @@ class CallbackChecks:
             return grant
         answer = await self._ask("connect", (), peer, identity)
         if not answer.is_allowed:
-            raise NotGranted("the application refused the connection", "connect")
+            subject = None if identity is None else identity.subject
+            raise NotGranted("the application refused the connection", "connect", subject=subject)
         if answer.grant is None:
             return grant
         return AnonymousGrant.of(answer.grant) if identity is None else NarrowedGrant.of(grant, answer.grant)

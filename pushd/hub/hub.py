@@ -114,7 +114,7 @@ class Hub:
         self._publisher = Publisher(
             backend, clock, counters, self.dispatcher, self._register, messages_per_second, self.callbacks, settings
         )
-        self.presence = Presence(backend.presence, wall, self._publisher.rates.take)
+        self.presence = Presence(backend.presence, wall, self._publisher.rates.take, audit)
         """The members of channels."""
         self.presence.has_members = settings.has_presence
         self.credentials = Credentials(
@@ -126,6 +126,7 @@ class Hub:
         self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns, counts)
         self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
         """Requests and replies."""
+        self.revocations.check_others.append(self.requests.renew)
         self._publisher.reply = self.requests.reply
         self.renewals: list[Callable[[Callable[[Peer], None]], Coroutine[Any, Any, None]]] = []
         """Called to renew the grants of peers that are no connections."""
@@ -239,8 +240,7 @@ class Hub:
 
         :param drafts: may be a long generator; it is read in several reactor turns.
         :param key: the idempotency key: a repeat within two minutes returns the first result and publishes nothing.
-        :param as_whole: whether to raise a refusal, and publish nothing, when the peer may not publish all of them or
-            a rate does not allow it.
+        :param as_whole: whether to raise `RateLimited`, and publish nothing, when a rate does not allow all of them.
         :raises IdempotencyMismatch: when the key was used before with another body.
         """
         return self._publisher.publish_all(peer, self.revocations.unless_revoked(peer, drafts), key, as_whole=as_whole)

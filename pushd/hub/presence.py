@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pushd.audit.log import AuditLog
 from pushd.backends.local_presence import GRACE, MAX_MEMBERS
 from pushd.backends.presence import MemberList, PresenceBackend
 from pushd.core.errors import (
@@ -85,16 +86,22 @@ class Presence:
 
     :param wall: returns unix seconds.
     :param take: counts an event, with the bytes of its data, towards the rates of a peer.
+    :param audit: records which members were removed by others.
     """
 
     log = Logger()
 
     def __init__(
-        self, backend: PresenceBackend, wall: Callable[[], float], take: Callable[[Peer, int, int], None]
+        self,
+        backend: PresenceBackend,
+        wall: Callable[[], float],
+        take: Callable[[Peer, int, int], None],
+        audit: AuditLog,
     ) -> None:
         self._backend = backend
         self._wall = wall
         self._take = take
+        self._audit = audit
         self._settings = PresenceSettings()
         self._held = Memberships()
         self.has_members: Callable[[str], bool] = lambda channel: True
@@ -218,6 +225,8 @@ class Presence:
         self._check_member(peer, channel, check_member_id(id))
         self._take_one(peer, 0)
         await self._apply(EndLease(channel, id))
+        if id != peer.grant.subject:
+            self._audit.removed(peer, channel, id)
 
     async def heartbeat(self, peer: Peer, id: str, sent: int | None) -> Seen:
         """Renew the lease of a heartbeat.

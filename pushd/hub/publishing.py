@@ -179,10 +179,11 @@ class Publisher:
     ) -> list[Receipt | Refusal]:
         """See `Hub.publish_all`."""
         asks = self.callbacks.asks_publish_of(peer)
-        if as_whole:
-            if not peer.grant.is_full:
-                drafts = list(drafts)
-                await self._check_all(peer, drafts)
+        if asks and as_whole:
+            drafts = list(drafts)
+            channels = [each.channel for each in drafts if isinstance(each, Draft) and not is_reply(each.channel)]
+            if channels:
+                await self.callbacks.check_publish(peer, channels)
             asks = False
         elif not asks or peer.identity is not None:
             drafts = granted(peer, drafts)
@@ -211,15 +212,6 @@ class Publisher:
             return receipts
         finally:
             self._keys.release(key.text)
-
-    async def _check_all(self, peer: Peer, drafts: Iterable[Draft | Refusal]) -> None:
-        """Check publishing to the channels of messages, after asking once for all of them.
-
-        :raises Refusal: when the peer may not publish to one of them.
-        """
-        channels = [each.channel for each in drafts if isinstance(each, Draft) and not is_reply(each.channel)]
-        if channels:
-            await self.callbacks.check_publish(peer, channels)
 
     async def _still_granted(
         self, peer: Peer, receipts: Sequence[Receipt | Refusal], *, asks: bool

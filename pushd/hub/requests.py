@@ -112,7 +112,7 @@ class Requests:
             self._end(request, AskerLeft("the asker has disconnected"), "left")
 
     async def renew(self, renew: Callable[[Peer], None]) -> None:
-        """Renew the grants of askers that are no connections of the hub, after a reload.
+        """Renew the grants of askers that are no connections of the hub, after a reload or a revocation.
 
         Open requests that are not granted any more are refused.
 

@@ -60,6 +60,12 @@ class RevocationControl:
         self._is_closing = self._must_close = False
         self.on_kept: Callable[[Revocation], None] = lambda revocation: None
         """Called with each revocation that this node was asked for, once it is kept."""
+        self.on_changed: Callable[[Sequence[Revocation]], None] = lambda revocations: None
+        """Called with those revocations that this node did not know before, of all nodes."""
+        self.check_others: list[Callable[[Callable[[Peer], None]], Coroutine[Any, Any, None]]] = []
+        """Called, after connections were closed, to refuse peers that are no connections of the hub, such as those that
+        wait for a reply by HTTP, with a check that raises `TokenRevoked`.
+        """
 
     def reconfigure(self, lifetime: float, blind_seconds: float) -> None:
         """Change the settings.
@@ -156,6 +162,7 @@ class RevocationControl:
         self._counters.kept_revocations = len(self._known)
         if changed:
             self._counters.revocations.update(each.kind for each in changed)
+            self.on_changed(changed)
             self._close_soon()
 
     def known(self) -> Sequence[Revocation]:
@@ -166,7 +173,9 @@ class RevocationControl:
     # Connections
 
     def _close_soon(self) -> None:
-        """Close the connections of all revoked credentials. One pass serves all revocations that precede it."""
+        """Close the connections of all revoked credentials, and refuse their requests that wait. One pass serves all
+        revocations that precede it.
+        """
         self._must_close = True
         if not self._is_closing:
             self._is_closing = True
@@ -177,11 +186,17 @@ class RevocationControl:
             while self._must_close:
                 self._must_close = False
                 await self._turns.run(self._close_revoked())
+                for check in self.check_others:
+                    await check(self._check_peer)
         finally:
             self._is_closing = False
 
     def _close_revoked(self) -> Generator[None, None, None]:
         yield from close_matching(self._connections(), self._is_revoked, self._disconnect, TokenRevoked(REVOKED))
+
+    def _check_peer(self, peer: Peer) -> None:
+        if peer.identity is not None:
+            self.check(peer.identity)
 
     def _is_revoked(self, identity: Identity) -> bool:
         return self._known.covering(identity) is not None

@@ -8,6 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from twisted.python.url import URL
 from twisted.web.client import (
     Agent,
     HTTPConnectionPool,
@@ -103,9 +104,16 @@ async def _send(client: HTTPClient, request: OutgoingRequest) -> bytes:
     headers = Headers({name: [value] for name, value in request.headers.items()})
     headers.setRawHeaders("User-Agent", ["pushd"])
 
+    url = _Url.from_text(request.url)
+
     def send() -> Any:
         return client.request(
-            request.method, request.url, data=request.body, headers=headers, allow_redirects=False, unbuffered=True
+            request.method,
+            url,
+            data=request.body,
+            headers=headers,
+            allow_redirects=False,
+            unbuffered=True,
         )
 
     try:
@@ -121,6 +129,16 @@ async def _send(client: HTTPClient, request: OutgoingRequest) -> bytes:
         reader.close()
         raise fault
     return await reader.done
+
+
+class _Url(URL):
+    """A URL whose host may be an IPv6 address: `URL.to_uri`, which treq calls, refuses it as a name."""
+
+    def to_uri(self) -> URL:
+        """See `URL`."""
+        if ":" not in self.host:
+            return super().to_uri()
+        return URL.to_uri(self.replace(host="localhost")).replace(host=self.host)
 
 
 def _is_cancelled(error: Exception) -> bool:

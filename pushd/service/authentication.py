@@ -1,7 +1,7 @@
 """The service of authentication: the verifiers that the settings describe, and what a reload changes for open peers."""
 
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -148,6 +148,7 @@ class AuthenticationService(MultiService):
         revocations = hub.revocations
         self._revocations = self.authenticator.revocations = revocations
         revocations.on_kept = self._warn_of_static_tokens
+        revocations.on_changed = self._forget_answers
         self._set_times()
 
     def failures(self) -> list[str]:
@@ -262,6 +263,11 @@ class AuthenticationService(MultiService):
                 names=", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else ""),
                 until=revocation.until,
             )
+
+    def _forget_answers(self, revocations: Sequence[Revocation]) -> None:
+        """Forget what the application has answered about revoked subjects: their next tokens are asked about anew."""
+        if subjects := {revocation.value for revocation in revocations if revocation.kind == "sub"}:
+            self.callback.forget(subjects)
 
     def _set_times(self) -> None:
         """Keep revocations for as long as tokens can be valid, and set how long they may be unknown."""

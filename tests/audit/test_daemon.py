@@ -159,6 +159,11 @@ def test_what_operators_do_is_recorded(audited: Audited) -> None:
     assert daemon.request("DELETE", "/pub/news/a", OPS).status == 200
     ops = {"sub": "ops", "issuer": "token:ops", "address": "127.0.0.1", "transport": "http"}
     assert audited.has(event="deleted", action="manage", topic="news/a", **ops)
+    for id in ("bob", "ops"):
+        assert daemon.request("PUT", f"/presence/news/b/{id}?ttl=60", OPS).status == 200
+        assert daemon.request("DELETE", f"/presence/news/b/{id}", OPS).status == 200
+    assert daemon.request("DELETE", "/presence/news/b/bob", OPS).status == 404
+    assert audited.has(event="removed", action="manage", topic="news/b", member="bob", **ops)
     with daemon.http() as first, daemon.http() as second, daemon.http() as third:
         id = first.open_stream("/sse/news/a", ALICE).headers["pushd-connection"]
         assert daemon.request("DELETE", f"/connections/{id}", OPS).status == 200
@@ -172,10 +177,16 @@ def test_what_operators_do_is_recorded(audited: Audited) -> None:
         assert daemon.request("POST", "/auth/revocations", OPS, body).status in (200, 201)
         assert audited.has(event="revoked", action="revoke", kind="sub", value="alice", reason="é, left", **ops)
         assert audited.has(event="refused", code="token-revoked", sub="alice", transport="sse")
-    for refused in ("DELETE /pub/news/a", "DELETE /connections/x", "POST /auth/revocations"):
+    for refused in (
+        "DELETE /pub/news/a",
+        "DELETE /presence/news/b/bob",
+        "DELETE /connections/x",
+        "POST /auth/revocations",
+    ):
         method, target = refused.split()
         assert daemon.request(method, target, {}, body if method == "POST" else b"").status == 401
-    assert [len(audited.events(event)) for event in ("deleted", "kicked", "revoked")] == [1, 2, 1]
+    counts = {event: len(audited.events(event)) for event in ("deleted", "removed", "kicked", "revoked")}
+    assert counts == {"deleted": 1, "removed": 1, "kicked": 2, "revoked": 1}
 
 
 def test_renewals_are_recorded_and_first_tokens_are_not(audited: Audited) -> None:

@@ -39,3 +39,13 @@ def test_the_bytes_are_bounded() -> None:
     assert len(cache) < 10
     cache.put(b"large", Answer(True, ttl=60, size=10_000), 0.0)
     assert (len(cache), cache.bytes) == (0, 0)
+
+
+def test_the_answers_about_a_subject_are_forgotten() -> None:
+    cache = AnswerCache()
+    for key, subject in ((b"a", "alice"), (b"b", "bob"), (b"c", None)):
+        cache.put(key, ALLOWED, 0.0, subject)
+    kept = cache.bytes
+    cache.forget({"alice", "carol"})
+    assert [cache.get(key, 0.0) is not None for key in (b"a", b"b", b"c")] == [False, True, True]
+    assert cache.bytes == kept * 2 // 3

@@ -1,9 +1,12 @@
 """Settings of dialects."""
 
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
+from pushd.config.dialects import BayeuxSettings
 from pushd.config.loader import load
 from pushd.config.mistakes import ConfigError
 from pushd.config.reload import compare
@@ -63,3 +66,11 @@ def test_domains_and_ports_of_a_policy_file_cannot_leave_their_attribute(tmp_pat
     for domain, ports in (('a\\"/>', "1"), ("<", "1"), ("a b", "1"), ("a", "*"), ("a", "0"), ("a", "1-99999")):
         with pytest.raises(ConfigError, match=r"dialects\.flash-policy"):
             read(tmp_path, text.format(domain, ports))
+
+
+def test_sample_file_has_a_commented_section_of_bayeux_with_its_defaults(tmp_path):
+    sample = (Path(__file__).parents[2] / "etc/pushd.toml").read_text(encoding="utf-8")
+    section = sample[sample.index("#[dialects.bayeux]") :].partition("\n[backend]")[0]
+    for row in fields(BayeuxSettings):
+        assert f"\n# {row.metadata['description']}\n#{row.name} = " in section
+    assert read(tmp_path, "\n".join(re.findall(r"(?m)^#(\S.*)$", section))).bayeux == BayeuxSettings()

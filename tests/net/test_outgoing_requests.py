@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import fail
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.web.client import Agent
 
@@ -77,3 +78,22 @@ async def test_a_request_without_an_answer_in_time_is_sent_once(server: Document
         await send_request(Agent(reactor), OutgoingRequest("POST", server.url, {}, b"x", timeout=0.05), reactor)
     await server.lost
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:9/x?y=1", "http://[fd12::1]/", "https://app.example.org/x%20y?z"])
+@pytest_twisted.ensureDeferred
+async def test_host_may_be_an_ipv6_address(url: str) -> None:
+    from twisted.internet import reactor
+
+    class Recorder:
+        def __init__(self) -> None:
+            self.uris: list[bytes] = []
+
+        def request(self, method: bytes, uri: bytes, *rest: object) -> Any:
+            self.uris.append(uri)
+            return fail(OSError("not sent"))
+
+    agent: Any = Recorder()
+    with pytest.raises(RequestFailed, match="not sent"):
+        await send_request(agent, OutgoingRequest("GET", url), reactor)
+    assert agent.uris == [url.encode()]

@@ -15,15 +15,17 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from pushd.net.outgoing_requests import MAX_BYTES
 from tests.authorization.credentials import EVERYTHING, SETUP, Credentials, bearer, subject_of
+from tests.backends.conftest import one_redis
+from tests.backends.redis_server import RedisServer
 from tests.daemon_fixtures import Start, start_daemon
 from tests.service.application import Application, application, response, write_callback
-from tests.transports.client import Refused
-from tests.transports.daemon import RunningDaemon, turns, until
+from tests.transports.client import Closed, Refused
+from tests.transports.daemon import RunningDaemon, turns, until, until_ready
 from tests.transports.http_client import HttpClient, encode_request
 from tests.transports.line_client import TextLines
 from tests.transports.websocket_client import CommandWebSocket
 
-__all__ = ["application", "start_daemon"]
+__all__ = ["application", "one_redis", "start_daemon"]
 
 ALICE = "pushd_alice-Zq8vTr2LmXw5Yb7"
 COOKIE = {"Cookie": "sessionid=Wv6Za8McJe5"}
@@ -50,6 +52,10 @@ class Scene:
         """Write the configuration, and start the daemon."""
         self.write(**settings)
         return await self._start({}, file=self.credentials.file)
+
+    async def start_node(self, settings: dict[str, object]) -> RunningDaemon:
+        """Start a daemon with the configuration that is written."""
+        return await self._start(settings, file=self.credentials.file)
 
     def topics(self, action: str) -> list[list[str]]:
         """Return the topics of the questions about an action."""
@@ -549,3 +555,66 @@ async def test_metrics_are_answered_to_a_token_while_the_application_fails(scene
     scene.application.answer = lambda question: response(b"", "500 Error")
     assert (await daemon.request("GET", "/metrics", None, bearer(ALICE))).status == 200
     assert (await daemon.request("GET", "/metrics")).status == 503
+
+
+async def test_refusals_by_the_application_are_in_the_audit_log(scene: Scene, tmp_path: Path) -> None:
+    audit = tmp_path / "audit.log"
+    daemon = await scene.start(more=f"[log]\naudit = {json.dumps(str(audit))}\n")
+    scene.application.answer = lambda question: {"allow": question["action"] == "connect", "ttl": 0}
+    for method, path in (("GET", "/sse/a"), ("POST", "/pub/b")):
+        body = b"x" if method == "POST" else None
+        assert (await daemon.request(method, path, body, bearer(ALICE))).status == 403
+    websocket, lines = CommandWebSocket(daemon), TextLines(daemon)
+    await websocket.open("/ws", bearer(ALICE))
+    assert (await websocket.ask(subscribe="a"))["error"]["code"] == "forbidden"
+    assert (await websocket.ask(publish="b", data=1))["error"]["code"] == "forbidden"
+    lines.open()
+    await lines.ask(f"AUTH {ALICE}")
+    for command in ("SUB a", "PUB b x"):
+        with pytest.raises(Refused, match="forbidden"):
+            await lines.ask(command)
+    scene.application.answer = lambda question: {"allow": False, "ttl": 0}
+    assert (await daemon.request("GET", "/history/a", None, bearer(ALICE))).status == 403
+    refused_websocket, refused_lines = CommandWebSocket(daemon), TextLines(daemon)
+    await refused_websocket.open("/ws", bearer(ALICE))
+    assert await refused_websocket.next() == Closed(4403, True)
+    refused_lines.open()
+    with pytest.raises(Refused, match="forbidden"):
+        await refused_lines.ask(f"AUTH {ALICE}")
+    records = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert {(each["event"], each["code"], each["sub"], each["count"]) for each in records} == {
+        ("refused", "forbidden", subject_of(ALICE), 1)
+    }
+    assert sorted((each["transport"], each["action"], each["topic"]) for each in records) == sorted(
+        (transport, *each)
+        for transport in ("http", "tcp", "websocket")
+        for each in (("subscribe", "a"), ("publish", "b"), ("connect", None))
+    )
+
+
+async def test_a_revocation_removes_the_answers_about_the_subject_at_all_nodes(
+    scene: Scene, tmp_path: Path, one_redis: RedisServer
+) -> None:
+    one_redis.ask("FLUSHALL")
+    grant = {"publish": ["**"]}
+    (token, section), (other, _) = (issue(tmp_path, sub=subject, pushd=grant) for subject in ("alice", "bob"))
+    scene.write(more=section, actions=["publish"])
+    nodes = [await scene.start_node({"backend.url": one_redis.url}) for _ in range(2)]
+    for node in nodes:
+        await until_ready(node)
+    scene.application.answer = lambda question: {"allow": True, "ttl": 3600}
+
+    async def publish_everywhere() -> list[str]:
+        scene.application.questions.clear()
+        for node in nodes * 2:
+            for credential in (token, other):
+                assert (await node.request("POST", "/pub/a", b"x", bearer(credential))).status == 202
+        return [question["sub"] for question in scene.application.questions]
+
+    assert await publish_everywhere() == ["alice", "bob"] * 2
+    assert await publish_everywhere() == []
+    revocation = json.dumps({"sub": "alice", "before": int(time.time()) - 3600}).encode()
+    assert (await nodes[0].request("POST", "/auth/revocations", revocation, bearer(SETUP))).status == 201
+    while not (await nodes[1].request("GET", "/auth/revocations", None, bearer(SETUP))).json:
+        await turns()
+    assert await publish_everywhere() == ["alice"] * 2

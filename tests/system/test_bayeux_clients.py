@@ -74,7 +74,9 @@ def publish(port: int, numbers: range) -> None:
 
 
 def test_clients_that_are_cut_receive_all_messages_once_and_in_order(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path, "--dialects", "bayeux")
+    file = tmp_path / "pushd.toml"
+    file.write_text('[dialects.bayeux]\nhosts = ["a.example.org", "192.0.2.7"]\nmax_inactive = 3600\n')
+    daemon = Daemon(tmp_path, "--dialects", "bayeux", "--config", str(file))
     relays = [CuttingRelay(daemon.http_port) for _ in CLIENTS]
     try:
         with ExitStack() as stack:

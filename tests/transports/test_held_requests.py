@@ -56,3 +56,12 @@ async def test_answer_without_messages_comes_at_once(server: InMemoryServer) -> 
     client = server.connect(is_http=True)
     client.protocol.dataReceived(request("/longpoll/other?timeout=0"))
     assert client.value().startswith(b"HTTP/1.1 204")
+
+
+async def test_timeout_is_accurate_to_a_fifth_of_a_second(server: InMemoryServer) -> None:
+    client = server.connect(is_http=True)
+    client.protocol.dataReceived(request("/longpoll/other?timeout=0.3"))
+    server.clock.advance(0.29)
+    assert client.value() == b""
+    server.clock.advance(0.2)
+    assert client.value().startswith(b"HTTP/1.1 204")

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from pushd.auth.authenticator import Authenticator
 from pushd.auth.token_checks import Verdict
-from pushd.core.errors import TokenRevoked
+from pushd.core.errors import NoRequest, TokenRevoked
 from pushd.core.grant import NOTHING, Grant
 from pushd.core.identity import Identity
 from pushd.core.message import draft
@@ -243,16 +243,17 @@ async def test_blind_node_refuses_tokens_and_an_event_source_tries_again(
 
 @pytest_twisted.ensureDeferred
 async def test_asker_gets_no_reply(server: InMemoryServer) -> None:
-    """By HTTP it is no connection that revocations close."""
+    """By HTTP it is no connection that revocations close; it is refused at once."""
     responder = server.connect(is_http=True)
     responder.protocol.dataReceived(request("/stream/a", Authorization="Bearer bob"))
     asker = server.connect(is_http=True)
     post = request("/request/a", Authorization="Bearer alice", Content_Length="1").replace(b"GET", b"POST", 1)
     asker.protocol.dataReceived(post + b"x")
+    (open_request,) = server.hub.requests._open.all
     await server.hub.revocations.revoke(DAEMON, ("sub", "alice"))
     server.clock.pump([0] * 5)
-    (open_request,) = server.hub.requests._open.all
-    await server.hub.publish(DAEMON, draft(f"$reply/{open_request.token}", SECRET))
+    with pytest.raises(NoRequest):
+        await server.hub.publish(DAEMON, draft(f"$reply/{open_request.token}", SECRET))
     answer = bytes(asker.value())
     assert SECRET not in answer
     assert answer.startswith(b"HTTP/1.1 401 ")

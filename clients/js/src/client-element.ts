@@ -37,7 +37,7 @@ export class PushdSource extends HTMLElement {
       const { data } = message;
       const text = typeof data == "string" ? data : JSON.stringify(data);
       this.dispatchEvent(new MessageEvent("message", { data: text, lastEventId: message.id, bubbles: true }));
-      for (const target of document.querySelectorAll(get("target") ?? "not-found")) swap(target, text, get("swap") ?? "innerHTML");
+      for (const target of document.querySelectorAll(get("target") ?? "not-found")) swap(this, target, text, get("swap") ?? "innerHTML");
     });
     for (const type of ["gap", "end", "error"])
       this._subscription.on(type, (detail) => this.dispatchEvent(new CustomEvent(`pushd:${type}`, { detail, bubbles: true })));
@@ -51,9 +51,11 @@ export class PushdSource extends HTMLElement {
 }
 
 /** Put HTML into an element, with htmx if the page has it. */
-const swap = (target: Element, html: string, swapStyle: string): void => {
+const swap = (source: Element, target: Element, html: string, swapStyle: string): void => {
   const { htmx } = globalThis as any;
-  if (htmx) htmx.swap(target, html, { swapStyle });
+  // Since version 4 htmx takes one object.
+  if (parseInt(htmx?.version) > 3) void htmx.swap({ sourceElement: source, target, text: html, swap: swapStyle });
+  else if (htmx) htmx.swap(target, html, { swapStyle });
   else if (swapStyle == "innerHTML") target.innerHTML = html;
   else target.insertAdjacentHTML(swapStyle as InsertPosition, html);
 };

@@ -9,6 +9,7 @@ from twisted.web.resource import Resource
 
 from pushd.core.errors import Refusal
 from pushd.core.peer import Peer
+from pushd.dialects.bayeux.browsers import Browsers
 from pushd.dialects.bayeux.connects import Connects
 from pushd.dialects.bayeux.event_stream import EventStreams
 from pushd.dialects.bayeux.operations import Operations
@@ -41,15 +42,20 @@ class Bayeux:
             hub, http.authenticator, self.sessions, connects, self._store, lambda: http.limits.topics, time.time
         )
         self._sockets = Sockets(http, operations, clock)
-        streams = EventStreams(http, operations, connects, clock, context.stream)
-        resource = BayeuxResource(http, operations, self._sockets, streams)
+        browsers = Browsers(self.sessions)
+        streams = EventStreams(http, operations, connects, browsers, clock, context.stream)
+        resource = BayeuxResource(http, operations, self._sockets, streams, browsers)
         self.routes: Mapping[bytes, Resource] = dict.fromkeys(paths, resource)
         self.transports: Sequence[Transport] = (connects, self._sockets, streams)
         hub.renewals.append(self._renew)
+        hub.revocations.check_others.append(self._check_sockets)
 
     def reconfigure(self, settings: BayeuxSettings) -> None:
         """Apply other settings, to what begins from now on."""
         self.sessions.settings = settings
+        if not settings.max_inactive:  # what is recorded would be out of date when it is set again
+            for session in self.sessions:
+                session.active = None
         self._sockets.reconfigure()
 
     def stop(self) -> None:
@@ -61,6 +67,10 @@ class Bayeux:
     def _on_ended(self, session: Session) -> None:
         self._hub.requests.forget(session)
         self._store.forget(session)
+
+    async def _check_sockets(self, check: Callable[[Peer], None]) -> None:
+        """Close the WebSockets of revoked credentials. Sessions are checked at their next message."""
+        self._sockets.renew(check)
 
     async def _renew(self, renew: Callable[[Peer], None]) -> None:
         """Renew the grants of the sessions, after a reload; those that are not accepted any more end."""

@@ -58,6 +58,20 @@ class ClientMessage(msgspec.Struct):
         fields = self.extension("pushd")
         return fields.get(name) if isinstance(fields, dict) else None
 
+    @property
+    def token(self) -> str | None:
+        """The token of a handshake, in `ext.pushd.token` or `ext.authentication.token`; None if it has none.
+
+        :raises BadParameter: when it is no string.
+        """
+        authentication = self.extension("authentication")
+        token = self.of_pushd("token")
+        if token is None and isinstance(authentication, dict):
+            token = authentication.get("token")
+        if not isinstance(token, str | None):
+            raise BadParameter("token must be a string")
+        return token
+
 
 class Malformed(msgspec.Struct, frozen=True):
     """A message of an envelope that is no Bayeux message."""

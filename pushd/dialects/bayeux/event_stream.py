@@ -7,7 +7,8 @@ from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pushd.core.errors import NotFound, Refusal
+from pushd.core.errors import NotFound, Refusal, TooManyConnections
+from pushd.dialects.bayeux.browsers import Browsers
 from pushd.dialects.bayeux.connects import Connects, HeldConnect, Outcome
 from pushd.dialects.bayeux.envelope import array, encode_reply
 from pushd.dialects.bayeux.operations import Operations
@@ -31,14 +32,14 @@ class EventStream:
 
     __slots__ = ("_held", "_is_chunked", "_is_full", "_session", "_slots", "_streams", "_transport", "last_write")
 
-    def __init__(self, streams: "EventStreams", session: Session, slot: Slot | None) -> None:
+    def __init__(self, streams: "EventStreams", session: Session, slots: Sequence[Slot]) -> None:
         self.last_write = 0
         self._streams = streams
         self._session = session
         self._held: HeldConnect | None = None
         self._is_chunked = True
         self._is_full = False
-        self._slots = [] if slot is None else [slot]
+        self._slots = list(slots)
         self._transport: Any = None
 
     def begin(self, request: Request) -> None:
@@ -110,6 +111,7 @@ class EventStream:
             return
         if outcome.messages:
             self._write(outcome.messages)
+            self._streams.operations.on_sent(self._session)
         if self._session.stream is self:
             self._streams.clock.callLater(0, self._wait)
 
@@ -133,27 +135,40 @@ class EventStreams:
     """All event streams of Bayeux."""
 
     def __init__(
-        self, context: HttpContext, operations: Operations, connects: Connects, clock: IReactorTime, wheel: Wheel
+        self,
+        context: HttpContext,
+        operations: Operations,
+        connects: Connects,
+        browsers: Browsers,
+        clock: IReactorTime,
+        wheel: Wheel,
     ) -> None:
         self.connects = connects
+        self._browsers = browsers
         self.clock = clock
         self.wheel = wheel
         self.open_streams: dict[EventStream, None] = {}
         self._context = context
-        self._operations = operations
+        self.operations = operations
 
     async def open(self, request: Request) -> Answer:
         """Open the stream of the session that the path names."""
         peer = self._context.peer_of(request, TRANSPORT)
         id = request.postpath[0].decode("latin-1") if request.postpath else ""
-        session = await self._operations.find(id, peer)
+        session = await self.operations.find(id, peer)
         if session is None:
             raise NotFound("there is no such Bayeux session")
         if request.is_disconnected:
             return None
-        if isinstance(session.stream, EventStream):
+        if session.stream is not None:
             session.stream.close()
-        stream = EventStream(self, session, self._context.admit_stream(request))
+        if session.held is not None:
+            session.held.release()  # it is replaced, and does not count
+        browser = self._browsers.browser_of(request)
+        if not self._browsers.has_room(browser):
+            raise TooManyConnections("browser holds as many Bayeux sessions as it may: use long-polling")
+        slots = self._browsers.slots_of(browser, self._context.admit_stream(request))
+        stream = EventStream(self, session, slots)
         self.open_streams[stream] = None
         self._context.counters.connections[TRANSPORT] += 1
         request.setHeader(b"Content-Type", b"text/event-stream")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from twisted.logger import Logger
@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from pushd.auth.authenticator import Authenticator
 from pushd.core.cursor import Latest, Now, parse_since
 from pushd.core.errors import BadParameter, BadSince, Refusal, TokenMissing, TooManySubscriptions, Unavailable
-from pushd.core.message import JSON, Draft, draft
+from pushd.core.message import Draft
 from pushd.core.open_requests import DEFAULT_SECONDS, AskerLeft
 from pushd.core.peer import Peer
 from pushd.core.presence import as_member
@@ -20,11 +20,12 @@ from pushd.dialects.bayeux import replies
 from pushd.dialects.bayeux.channels import META, SERVICE, channel_of, topic_of
 from pushd.dialects.bayeux.connects import Connects, HeldConnect, Outcome
 from pushd.dialects.bayeux.envelope import ClientMessage, Malformed, encode_reply
+from pushd.dialects.bayeux.exchange import Exchange, PendingConnect
 from pushd.dialects.bayeux.repeats import Repeats
 from pushd.dialects.bayeux.replies import Reply
 from pushd.dialects.bayeux.session import Session, Sessions
 from pushd.dialects.bayeux.store import SessionMoved, SessionStore
-from pushd.dialects.bayeux.wire import binary_data, encode_response
+from pushd.dialects.bayeux.wire import draft_of, encode_response
 from pushd.hub.credentials import check_same_subject
 from pushd.hub.hub import Hub
 
@@ -38,21 +39,6 @@ _MOST_ACK: Final = 2**53 - 1
 _MOST_MILLISECONDS: Final = 300_000
 _MOST_MOVES: Final = 3
 """How often a message is executed whose session moves to another node meanwhile."""
-
-
-class PendingConnect(NamedTuple):
-    """A connect that waits for messages: its reply is made when it is answered."""
-
-    message: ClientMessage
-    session: Session
-    seconds: float
-
-
-class Exchange(NamedTuple):
-    """What follows from an envelope."""
-
-    replies: Sequence[bytes]
-    connect: PendingConnect | None = None
 
 
 class Operations:
@@ -95,6 +81,7 @@ class Operations:
         :param can_wait: whether a connect among other messages may wait; it does if it is alone.
         """
         answers: list[bytes] = []
+        has_begun = False
         pending: PendingConnect | None = None
         received = self._wall()
         for message in messages:
@@ -112,8 +99,9 @@ class Operations:
                 outcome = await self._execute(message, peer)
             answers.append(self._encoded(message, outcome, received))
             if message.channel == _HANDSHAKE:
+                has_begun = outcome["successful"]
                 break
-        return Exchange(answers, pending)
+        return Exchange(answers, pending, has_begun)
 
     def hold(
         self, connect: PendingConnect, transport_name: str, answer: Callable[[Sequence[bytes]], None]
@@ -125,6 +113,15 @@ class Operations:
         received = self._wall()
         done = partial(self._answer_connect, connect, received, answer)
         return self._connects.hold(connect.session, transport_name, connect.seconds, done)
+
+    async def limit(self, connect: PendingConnect) -> PendingConnect | bytes:
+        """Return what becomes of a connect beyond those that a browser may hold: one that does not wait, or the reply
+        that ends its session.
+        """
+        if self._sessions.settings.multi_session_interval > 0:
+            return connect._replace(seconds=0, is_polling=True)
+        await self._end(connect.session)
+        return encode_reply(replies.failure(connect.message, replies.MANY_SESSIONS, advice=replies.GIVE_UP))
 
     def _encoded(self, message: ClientMessage, reply: Reply, received: float) -> bytes:
         synced = replies.time_sync(message, received, self._wall())
@@ -150,10 +147,13 @@ class Operations:
         """Execute a message, anew if its session moves to another node meanwhile."""
         channel = message.channel
         for _ in range(_MOST_MOVES):
-            session = await self.find(message.client, peer, owns=channel.startswith((META, SERVICE)))
+            owns = channel.startswith((META, SERVICE)) or self._sessions.settings.max_inactive > 0
+            session = await self.find(message.client, peer, owns=owns)
             if session is None:
                 return replies.no_session(message)
             with suppress(SessionMoved):
+                if self._sessions.mark_active(session):
+                    await self._store.save(session)
                 return await self._by_channel.get(channel, self._publish)(message, session)
         raise Unavailable("session moves between nodes: send the message again")
 
@@ -204,6 +204,8 @@ class Operations:
             return replies.failure(message, replies.error_of(refusal), advice=advice, **fields)
         settings = self._sessions.settings
         advice = replies.advice_of(settings, settings.max_interval)
+        if settings.hosts:
+            advice["hosts"] = list(settings.hosts)
         reply = replies.reply_to(message, clientId=session.id, supportedConnectionTypes=common, advice=advice, **fields)
         if session.has_ack:
             replies.add_extension(reply, "ack", True)
@@ -211,7 +213,7 @@ class Operations:
         return reply
 
     async def _new_session(self, message: ClientMessage, peer: Peer) -> Session:
-        token = _token_of(message)
+        token = message.token
         identity, grant = peer.identity, peer.grant
         if token is not None and self._authenticator.is_enabled:
             identity = await self._authenticator.authenticate(token)
@@ -228,6 +230,7 @@ class Operations:
         if member is not None and member.id is None and grant.subject is None:
             raise BadParameter("presence=self of a Bayeux session needs a subject: give presence_id")
         session = self._sessions.create(own)
+        self._sessions.mark_active(session)
         session.member = member
         ack = message.extension("ack")
         session.has_ack = ack is True or (isinstance(ack, dict) and ack.get("enabled") is True)
@@ -241,6 +244,11 @@ class Operations:
             return replies.refused_connect(message, refusal)
         if session is None:
             return replies.no_session(message)
+        if self._sessions.is_inactive(session):
+            await self._end(session)
+            return replies.failure(message, replies.INACTIVE, advice=replies.GIVE_UP)
+        if session.active is None and self._sessions.mark_active(session):
+            self._store.save_soon(session, is_changed=True)
         if session.repeats is not None:
             session.repeats.on_connect(message.id, self._wall())
         ack = message.extension("ack")
@@ -270,21 +278,34 @@ class Operations:
                 self._sessions.end(session)
         else:
             reply = replies.reply_to(message, clientId=session.id)
-            if message.advice is not None or not session.has_connected:
-                settings = self._sessions.settings
-                reply["advice"] = replies.advice_of(settings, self._sessions.seconds_of(session))
-            session.has_connected = True
+            is_new = session.needs_advice or not session.has_connected
+            if connect.is_polling or is_new or message.advice is not None:
+                advice_of = replies.polling_advice_of if connect.is_polling else replies.advice_of
+                reply["advice"] = advice_of(self._sessions.settings, self._sessions.seconds_of(session))
+            session.has_connected, session.needs_advice = True, connect.is_polling
             if session.has_ack:
                 replies.add_extension(reply, "ack", session.progress.batch)
+        if outcome.messages:
+            self.on_sent(session)
         self._store.save_soon(session)
         answer([self._encoded(message, reply, received), *outcome.messages])
 
+    def on_sent(self, session: Session) -> None:
+        """Called when messages are sent to a session, which is activity where that of the server counts."""
+        if self._sessions.settings.activity != "client" and self._sessions.mark_active(session):
+            self._store.save_soon(session, is_changed=True)
+
     async def _disconnect(self, message: ClientMessage, session: Session) -> Reply:
+        await self._end(session)
+        return replies.reply_to(message, clientId=session.id)
+
+    async def _end(self, session: Session) -> None:
         await self._store.delete(session)
         if isinstance(session.held, HeldConnect):
             session.held.leave()
+        if session.stream is not None:
+            session.stream.close()
         self._sessions.end(session)
-        return replies.reply_to(message, clientId=session.id)
 
     # Subscriptions
 
@@ -340,7 +361,7 @@ class Operations:
         if isinstance(message.data, msgspec.UnsetType):
             return replies.failure(message, f"400:{message.channel}:data_missing")
         data = bytes(message.data)
-        drafted = _draft(message, data)
+        drafted = draft_of(channel_of(message.channel), data, is_binary=message.extension("binary") is not None)
         send = self._request if message.channel.startswith(SERVICE) else self._publish_draft
         if message.id is None:
             await send(message, session, drafted)
@@ -368,28 +389,3 @@ class Operations:
             session.respond(encode_reply(replies.refused(message, failure.value, message.channel)))
         elif not isinstance(failure.value, AskerLeft):
             failure.raiseException()
-
-
-def _token_of(message: ClientMessage) -> str | None:
-    """Return the token of a handshake, in `ext.pushd.token` or `ext.authentication.token`; None if it has none.
-
-    :raises BadParameter: when it is no string.
-    """
-    authentication = message.extension("authentication")
-    token = message.of_pushd("token")
-    if token is None and isinstance(authentication, dict):
-        token = authentication.get("token")
-    if not isinstance(token, str | None):
-        raise BadParameter("token must be a string")
-    return token
-
-
-def _draft(message: ClientMessage, data: bytes) -> Draft:
-    """Return the message of a publish.
-
-    :raises Refusal: when it is not valid.
-    """
-    kind = JSON
-    if message.extension("binary") is not None:
-        data, kind = binary_data(data)
-    return draft(channel_of(message.channel), data, kind)

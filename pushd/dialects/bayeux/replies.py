@@ -25,10 +25,12 @@ CONNECTION_TYPES: Final = (
 )
 VERSION: Final = "1.0"
 NO_SESSION: Final = "402::session_unknown"
+INACTIVE: Final = "402::session_inactive"
+MANY_SESSIONS: Final = "403::multiple_clients"
 AGAIN: Final[Mapping[str, object]] = {"reconnect": "handshake", "interval": 0}
 """The advice after which a client makes a new session."""
 GIVE_UP: Final[Mapping[str, object]] = {"reconnect": "none"}
-_LATER_MILLISECONDS: Final = 2000
+_LATER: Final[Mapping[str, object]] = {"reconnect": "retry", "interval": 2000}
 _MOST_MILLISECONDS: Final = 10**15
 _ACCURATE_MILLISECONDS: Final = 25
 """The difference beyond which the clock of a client is answered again."""
@@ -71,13 +73,8 @@ def error_of(refusal: Refusal, argument: str = "") -> str:
 def refused_connect(message: ClientMessage, refusal: Refusal) -> Reply:
     """Return the reply to a connect that fails, with the advice that follows from the refusal."""
     if isinstance(refusal, Stopping):
-        return reply_to(message, advice={"reconnect": "retry", "interval": _LATER_MILLISECONDS})
-    if isinstance(refusal, Kicked):
-        advice = GIVE_UP
-    elif isinstance(refusal, UNAUTHORIZED):
-        advice = AGAIN
-    else:
-        advice = {"reconnect": "retry", "interval": _LATER_MILLISECONDS}
+        return reply_to(message, advice=_LATER)
+    advice = GIVE_UP if isinstance(refusal, Kicked) else AGAIN if isinstance(refusal, UNAUTHORIZED) else _LATER
     return failure(message, error_of(refusal), advice=advice)
 
 
@@ -106,6 +103,12 @@ def advice_of(settings: BayeuxSettings, max_interval: float) -> Reply:
         "timeout": round(settings.timeout * 1000),
         "maxInterval": round(max_interval * 1000),
     }
+
+
+def polling_advice_of(settings: BayeuxSettings, max_interval: float) -> Reply:
+    """Return the advice of `advice_of` for a session that polls, since others of its browser hold connects."""
+    interval = round(settings.multi_session_interval * 1000)
+    return advice_of(settings, max_interval) | {"interval": interval, "multiple-clients": True}
 
 
 def add_extension(reply: Reply, name: str, value: object) -> None:

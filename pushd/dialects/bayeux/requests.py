@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from pushd.core.errors import BadParameter, BadRequest, InternalError, NotFound
 from pushd.core.media_type import essence
+from pushd.dialects.bayeux.browsers import Browsers
 from pushd.dialects.bayeux.connects import HeldConnect
 from pushd.dialects.bayeux.envelope import array, callback_name, form_messages, joined, parse, script
 from pushd.dialects.bayeux.event_stream import EventStreams
-from pushd.dialects.bayeux.operations import Operations, PendingConnect
+from pushd.dialects.bayeux.exchange import PendingConnect
+from pushd.dialects.bayeux.operations import Operations
 from pushd.dialects.bayeux.sockets import Sockets
 from pushd.http.errors import render_refusal
 from pushd.http.message_body import check_body_is_data, content_type_of
@@ -29,8 +31,16 @@ class BayeuxResource(HttpResource):
     parameters = None
     transport_name = "bayeux"
 
-    def __init__(self, context: HttpContext, operations: Operations, sockets: Sockets, streams: EventStreams) -> None:
+    def __init__(
+        self,
+        context: HttpContext,
+        operations: Operations,
+        sockets: Sockets,
+        streams: EventStreams,
+        browsers: Browsers,
+    ) -> None:
         super().__init__(context)
+        self._browsers = browsers
         self._operations = operations
         self._sockets = sockets
         self._streams = streams
@@ -65,14 +75,19 @@ class BayeuxResource(HttpResource):
 
     async def _authenticate(self, request: Request) -> bool:
         """Authenticate. Where any page may send requests, cookies are ignored: the user may not know of the page."""
-        origin = request.getHeader(b"origin")
-        if origin is not None and "*" in self.context.allow_origins:
-            site, host = request.getHeader(b"sec-fetch-site"), request.getHeader(b"host")
-            if not is_own_page(origin, site, host, self.context.allow_origins):
-                request.drop_cookies()
+        if self._is_of_any_page(request):
+            request.drop_cookies()
         if request.hasAnswerHeader(b"Access-Control-Allow-Origin"):
             request.setHeader(b"Access-Control-Allow-Credentials", b"true")
         return await super()._authenticate(request)
+
+    def _is_of_any_page(self, request: Request) -> bool:
+        """Return whether a page that is only accepted since every page is has sent a request."""
+        origin = request.getHeader(b"origin")
+        if origin is None or "*" not in self.context.allow_origins:
+            return False
+        site, host = request.getHeader(b"sec-fetch-site"), request.getHeader(b"host")
+        return not is_own_page(origin, site, host, self.context.allow_origins)
 
     def _preflight(self, request: Request, allowed: bytes) -> Answer:
         answer = super()._preflight(request, allowed)
@@ -83,25 +98,44 @@ class BayeuxResource(HttpResource):
     async def _serve(self, request: Request, body: bytes, callback: bytes | None) -> Answer:
         peer = self.context.peer_of(request, self.transport_name)
         exchange = await self._operations.execute(parse(body), peer, can_wait=False)
+        if exchange.has_begun and not self._is_of_any_page(request):
+            self._browsers.set_cookie(request)
         if exchange.connect is None:
             return _render(request, exchange.replies, callback)
         if request.is_disconnected:
             return None
-        waiting = _WaitingRequest(request, exchange.replies, callback, self.context.admit_stream(request))
-        waiting.begin(self._operations, exchange.connect, self.transport_name)
+        return await self._hold(request, exchange.replies, exchange.connect, callback)
+
+    async def _hold(
+        self, request: Request, replies: Sequence[bytes], connect: PendingConnect, callback: bytes | None
+    ) -> Answer:
+        """Answer when the connect is answered."""
+        if connect.session.held is not None:
+            connect.session.held.release()  # it is replaced, and does not count
+        browser = self._browsers.browser_of(request) if connect.seconds else None
+        if not self._browsers.has_room(browser):
+            browser, limited = None, await self._operations.limit(connect)
+            if isinstance(limited, bytes):
+                return _render(request, [*replies, limited], callback)
+            connect = limited
+        slots = self._browsers.slots_of(browser, self.context.admit_stream(request))
+        waiting = _WaitingRequest(request, replies, callback, slots)
+        waiting.begin(self._operations, connect, self.transport_name)
         return None
 
 
 class _WaitingRequest:
     """A request whose connect is held."""
 
-    __slots__ = ("_callback", "_held", "_replies", "_request", "_slot")
+    __slots__ = ("_callback", "_held", "_replies", "_request", "_slots")
 
-    def __init__(self, request: Request, replies: Sequence[bytes], callback: bytes | None, slot: Slot | None) -> None:
+    def __init__(
+        self, request: Request, replies: Sequence[bytes], callback: bytes | None, slots: Sequence[Slot]
+    ) -> None:
         self._request = request
         self._replies = replies
         self._callback = callback
-        self._slot = slot
+        self._slots = slots
         self._held: HeldConnect | None = None
 
     def begin(self, operations: Operations, connect: PendingConnect, transport_name: str) -> None:
@@ -129,8 +163,7 @@ class _WaitingRequest:
             held.forget()
 
     def _release(self) -> None:
-        slot, self._slot = self._slot, None
-        if slot is not None:
+        for slot in self._slots:
             slot.release()
 
 

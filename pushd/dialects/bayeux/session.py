@@ -1,6 +1,7 @@
 """Sessions: what the daemon keeps for a client of Bayeux, and for how long."""
 
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
@@ -18,6 +19,8 @@ from pushd.net.coarse_timers import CoarseTimers
 
 _ID_BYTES: Final = 20
 """A client id is 160 random bits: who has it acts for the client."""
+_ACTIVE_STEPS: Final = 16
+"""How many messages are recorded at most in the time after which a session is inactive."""
 _MOST_RESPONSES: Final = 100
 _MOST_RESPONSE_BYTES: Final = 1 << 20
 """The most replies to requests, and their bytes, that wait for the next connect of a session."""
@@ -36,17 +39,26 @@ class Held(Protocol):
         """Answer it with a refusal."""
 
 
+class Stream(Protocol):
+    """The event stream of a session."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 class Session:
     """A client. It has no connection of its own: every request or frame names it."""
 
     __slots__ = (
         "_on_expired",
+        "active",
         "due",
         "has_ack",
         "has_connected",
         "held",
         "id",
         "member",
+        "needs_advice",
         "peer",
         "progress",
         "repeats",
@@ -63,6 +75,10 @@ class Session:
         """Whether it acknowledges what it has received."""
         self.has_connected = False
         """Whether a connect was answered."""
+        self.active: int | None = None
+        """The unix seconds of its last message, rounded; None while nobody asks. See `Sessions.mark_active`."""
+        self.needs_advice = False
+        """Whether its client may act on advice that is not that of the settings."""
         self.member: AsMember | None = None
         """As whom it enters the channels of its subscriptions."""
         self.progress = Progress()
@@ -72,7 +88,7 @@ class Session:
         """Its connect that is being held."""
         self.responses: list[bytes] | None = None
         """Encoded replies to its requests, for the next connect."""
-        self.stream: object | None = None
+        self.stream: Stream | None = None
         """Its event stream, over which messages are sent; then connects are answered at once."""
         self.due = 0
         """See `Expiring`."""
@@ -117,6 +133,9 @@ class Sessions:
         self._on_ended = on_ended
         self._by_id: dict[str, Session] = {}
         self._by_network: Counter[str] = Counter()
+        self._clock = clock
+        self._epoch = time.time() - clock.seconds()
+        """The unix seconds when the clock was at 0: nodes, and what runs after a restart, have other clocks."""
 
     def __len__(self) -> int:
         """Return the number of sessions."""
@@ -186,6 +205,29 @@ class Sessions:
             if not self._by_network[network]:
                 del self._by_network[network]
         self._on_ended(session)
+
+    def mark_active(self, session: Session) -> bool:
+        """Record that a session has sent or received a message; return whether that must be kept.
+
+        So that a busy session is kept rarely, messages that follow within a sixteenth of the time are not recorded.
+        """
+        settings, now = self.settings, self._now()
+        if not settings.max_inactive:
+            return False
+        if session.active is not None and now - session.active < settings.max_inactive / _ACTIVE_STEPS:
+            return False
+        session.active = round(now)
+        return True
+
+    def is_inactive(self, session: Session) -> bool:
+        """Return whether a session has no messages besides connects for too long."""
+        most = self.settings.max_inactive
+        if not most or session.active is None:
+            return False
+        return self._now() > session.active + most + most / _ACTIVE_STEPS
+
+    def _now(self) -> float:
+        return self._epoch + self._clock.seconds()
 
     def seconds_of(self, session: Session) -> float:
         """Return how long a session lasts without a connect."""

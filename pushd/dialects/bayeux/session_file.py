@@ -75,8 +75,10 @@ class FileStore(NoStore):
         if self._sessions.find(session.id) is session:
             self._write(session)
 
-    def save_soon(self, session: Session) -> None:
+    def save_soon(self, session: Session, *, is_changed: bool = False) -> None:
         """See `SessionStore`."""
+        if self._sessions.find(session.id) is not session:
+            return
         self._read[session] = None
         if self._writing is None:
             self._writing = self._clock.callLater(_WRITE_SECONDS, self._write_read)

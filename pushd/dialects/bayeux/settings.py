@@ -25,3 +25,13 @@ class BayeuxSettings:
     """The topics whose messages wait for others."""
     lazy_time: float = 5
     """How long they wait at most."""
+    max_sessions_per_browser: int = 1
+    """The most connects that a browser holds over HTTP at a time; 0 means any number."""
+    multi_session_interval: float = 2
+    """How often its other sessions poll; with 0 they are disconnected."""
+    activity: str = "client"
+    """Whose messages count for `max_inactive`: ``client``, or ``client_server`` for those it receives, too."""
+    max_inactive: float = 0
+    """How long a session lasts without messages besides connects; 0 means any time."""
+    hosts: tuple[str, ...] = ()
+    """The names or addresses of other servers, which the advice of a handshake has."""

@@ -265,7 +265,9 @@ class Sockets:
             self.context.counters.connections[TRANSPORT] -= 1
 
     def renew(self, renew: Callable[[Peer], None]) -> None:
-        """Renew the grants of all, after a reload; those that are not accepted any more are closed."""
+        """Renew the grants of all, after a reload, or check them for revocations; those that are not accepted any more
+        are closed.
+        """
         for socket in list(self._open):
             try:
                 renew(socket.peer)

@@ -56,8 +56,11 @@ class SessionStore(Protocol):
         :raises Unavailable: when it cannot be kept now.
         """
 
-    def save_soon(self, session: Session) -> None:
-        """Keep the state of a session in the background."""
+    def save_soon(self, session: Session, *, is_changed: bool = False) -> None:
+        """Keep the state of a session in the background.
+
+        :param is_changed: whether more than its progress has changed.
+        """
 
     async def delete(self, session: Session) -> None:
         """Forget a session that has ended."""
@@ -79,7 +82,7 @@ class NoStore:
     async def save(self, session: Session) -> None:
         """Do nothing."""
 
-    def save_soon(self, session: Session) -> None:
+    def save_soon(self, session: Session, *, is_changed: bool = False) -> None:
         """Do nothing."""
 
     async def delete(self, session: Session) -> None:
@@ -151,9 +154,9 @@ class SharedStore:
             self._release(session)
             raise SessionMoved
 
-    def save_soon(self, session: Session) -> None:
+    def save_soon(self, session: Session, *, is_changed: bool = False) -> None:
         """Keep how far a client has read that does not acknowledge; others say it themselves."""
-        if not session.has_ack and self._sessions.find(session.id) is session:
+        if (is_changed or not session.has_ack) and self._sessions.find(session.id) is session:
             run_eagerly(self.save(session), self._on_error)
 
     async def delete(self, session: Session) -> None:
@@ -249,6 +252,7 @@ async def restore(
     own.grant = await hub.callbacks.connect(own, own.identity, own.grant)
     session = Session(id, own, sessions.end)
     session.has_ack, session.has_connected = state["ack"], state["connected"]
+    session.needs_advice, session.active = True, state.get("active")
     session.member = None if state["member"] is None else AsMember(*state["member"])
     session.progress = Progress.load(state["progress"])
     return session
@@ -266,6 +270,7 @@ def dump(session: Session) -> bytes:
         "identity": None if identity is None else _dump_identity(identity),
         "ack": session.has_ack,
         "connected": session.has_connected,
+        "active": session.active,
         "member": None if member is None else list(member),
         # What was sent last is known to the client, which acknowledges it at any node.
         "progress": session.progress.dump() | ({"sent": None} if session.has_ack else {}),

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from pushd.core.delivery import StatelessWire
-from pushd.core.message import BINARY, Draft, Gap, Message
+from pushd.core.message import BINARY, JSON, Draft, Gap, Message, draft
 from pushd.dialects.bayeux import z85
 from pushd.dialects.bayeux.channels import GAP, is_own
 from pushd.wire.json_messages import encode
@@ -77,6 +77,16 @@ def _data(message: Message | Draft) -> tuple[Any, dict[str, Any]]:
     if message.encoding == "binary":
         return {"data": z85.encode(message.data), "last": True}, {"binary": {}}
     return message.data.decode("utf-8"), {}
+
+
+def draft_of(channel: str, data: bytes, *, is_binary: bool) -> Draft:
+    """Return the message that a client publishes.
+
+    :param data: its JSON.
+    :param is_binary: whether it has the binary extension.
+    :raises Refusal: when it is not valid.
+    """
+    return draft(channel, *(binary_data(data) if is_binary else (data, JSON)))
 
 
 def binary_data(raw: bytes) -> tuple[bytes, str]:

@@ -164,3 +164,19 @@ async def test_rights_follow_a_session_and_no_credential_is_kept(start_daemon, o
     credentials.write({})
     await one.reload()
     assert (await client.connect(0))[0]["error"].startswith("403::token-revoked")
+
+
+@pytest_twisted.ensureDeferred
+async def test_publish_moves_a_session_whose_activity_counts(start_daemon, one_redis, tmp_path):
+    one_redis.ask("FLUSHALL")
+    file = tmp_path / "pushd.toml"
+    file.write_text("[dialects.bayeux]\nmax_inactive = 3600\n")
+    one, two = [await start_daemon(SETTINGS | {"backend.url": one_redis.url}, None, file) for _ in range(2)]
+    for node in (one, two):
+        await until_ready(node)
+    client = await begun(one, **ACK)
+    _, held = client.start(client.connect_message(30_000))
+    await until(lambda: one.subscribers("a"), "the connect is held")
+    assert (await moved(client, two).publish("/b", 1))["successful"]
+    assert data((await held).json) == []
+    assert (await client.connect(0))[0]["successful"]
