@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from dataclasses import replace
 from urllib.parse import unquote, urlencode
 
 import pytest
@@ -151,6 +153,20 @@ async def test_a_stream_ends_when_its_token_is_removed(start_daemon, tmp_path, c
     assert client_class.refusal in unquote(stream.text)
     await daemon.request("POST", "/pub/a", b"secret", bearer("setup-Kq3vXw8ZpT5nRb1c"))
     assert "secret" not in stream.text
+
+
+@each_client
+async def test_a_stream_ends_when_its_token_has_expired(start_daemon, tmp_path, client_class):
+    credentials = Credentials(tmp_path)
+    credentials.write({TOKEN: EVERYTHING})
+    daemon = await start_daemon(SETTINGS, file=credentials.file)
+    stream = await client_class(daemon, bearer(TOKEN)).begin(["a"])
+    (subscriber,) = daemon.subscribers("a")
+    subscriber.peer.identity = replace(subscriber.peer.identity, expires=time.time() - 3600)
+    daemon._service.hub.credentials.watch(subscriber)
+    await stream.client.answer
+    assert client_class.refusal in unquote(stream.text)
+    assert list(daemon.counters.disconnects) == ["token-expired"]
 
 
 @each_client
