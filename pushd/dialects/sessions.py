@@ -1,8 +1,8 @@
-"""Sessions of dialects whose clients poll: ids, owners, limits and expiry."""
+"""Sessions of dialects whose clients poll or read streams: ids, owners, limits and expiry."""
 
 import secrets
 from collections import Counter
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -24,6 +24,13 @@ class Limits(NamedTuple):
     """Seconds without a request after which a session ends."""
 
 
+class Stream(Protocol):
+    """An endless answer of a session."""
+
+    def end(self) -> None:
+        """End it, since its session has ended or has another one; one that has ended is ignored."""
+
+
 class Session:
     """A client. Subclasses add what their protocol needs."""
 
@@ -34,11 +41,24 @@ class Session:
         self.network = peer.network
         self.waiting: Request | None = None
         """The request that waits for messages."""
+        self.stream: Stream | None = None
+        """The stream that is open, or is being opened: the session does not expire meanwhile."""
 
     def wait(self, request: Request) -> None:
         """Let a request wait for messages, instead of the one before, whose client has sent another."""
-        before, self.waiting = self.waiting, request
+        self.stop_reading()
+        self.waiting = request
+
+    def stop_reading(self) -> None:
+        """Have the request that waits answered without messages, and end the stream."""
+        before, self.waiting = self.waiting, None
         hurry(before)
+        self.end_stream()
+
+    def end_stream(self) -> None:
+        """End the stream, if there is one."""
+        if self.stream is not None:
+            self.stream.end()
 
     def stop_waiting(self, request: Request) -> bool:
         """Record that a request has an answer; return whether it was the one that waited for messages."""
@@ -73,7 +93,10 @@ class _Lease(Generic[S]):
 
     def expire(self) -> None:
         """Called when its time is over."""
-        self._sessions.end(self.session)
+        if self.session.stream is None:
+            self._sessions.end(self.session)
+        else:
+            self._sessions.extend(self.session)
 
 
 class Sessions(Generic[S]):
@@ -106,9 +129,15 @@ class Sessions(Generic[S]):
         lease = self._by_id.get(id)
         if lease is None or lease.session.owner != _owner(peer):
             return None
-        self._timers.cancel(lease)
-        self._timers.start(lease, self.limits.timeout)
+        self.extend(lease.session)
         return lease.session
+
+    def extend(self, session: S) -> None:
+        """Let the time of a session begin anew; one that has ended is ignored."""
+        lease = self._by_id.get(session.id)
+        if lease is not None:
+            self._timers.cancel(lease)
+            self._timers.start(lease, self.limits.timeout)
 
     def end(self, session: S) -> None:
         """End a session; one that has ended is ignored."""
@@ -116,6 +145,7 @@ class Sessions(Generic[S]):
         if lease is None:
             return
         self._timers.cancel(lease)
+        session.end_stream()
         if session.network is not None:
             self._by_network[session.network] -= 1
             if not self._by_network[session.network]:

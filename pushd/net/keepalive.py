@@ -72,6 +72,11 @@ class Wheel:
         self._slots: list[dict[Pingable, None]] = [{} for _ in range(self._seconds)]
         ticks.on_tick(self._on_tick)
 
+    @property
+    def seconds(self) -> int:
+        """The interval."""
+        return self._seconds
+
     def reconfigure(self, seconds: float) -> None:
         """Change the interval. Connections that are idle now are pinged within the new interval."""
         peers = [peer for slot in self._slots for peer in slot]

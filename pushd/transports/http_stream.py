@@ -155,7 +155,7 @@ class HttpStream(Backpressure):
             self._resource.live.remove(self, why)
             return
         wire = self.subscriber.wire
-        farewell = self._resource.farewell(why) + (wire.expired(why.code) if isinstance(why, LAPSED) else b"")
+        farewell = self.farewell(why) + (wire.expired(why.code) if isinstance(why, LAPSED) else b"")
         if farewell:
             self._transport.write(wire.block([farewell]))
         if self.subscriber.is_paused or why.is_abrupt or isinstance(why, _BREAKING):
@@ -167,6 +167,10 @@ class HttpStream(Backpressure):
         """Close the connection at once; a stream that has not begun is refused."""
         if self._transport is not None:
             self._transport.abortConnection()
+
+    def farewell(self, why: Refusal) -> bytes:
+        """Encode what is sent before the end of a stream that is closed; empty when nothing is."""
+        return self._resource.farewell(why)
 
     def _end_or_give_back(self, why: Refusal | None) -> None:
         """End the stream. The connection is kept for the next request, as its headers and the last chunk announce."""

@@ -310,3 +310,16 @@ def test_a_stop_refuses_all_questions(scene: Scene) -> None:
     assert [each.retry_after for each in asking]
     assert not scene.log
     assert not scene.clock.getDelayedCalls()
+
+
+def test_answers_about_revoked_subjects_are_forgotten_also_those_under_way(scene: Scene) -> None:
+    for sub in ("alice", "bob"):
+        scene.ask(sub=sub)
+        scene.answer()
+    scene.ask(1, sub="alice")
+    scene.callback.forget({"alice"})
+    scene.answer()
+    del scene.requests[:]
+    assert scene.ask(sub="bob").called
+    assert not (scene.ask(sub="alice").called or scene.ask(1, sub="alice").called)
+    assert len(scene.requests) == 2

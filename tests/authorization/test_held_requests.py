@@ -13,7 +13,7 @@ from tests.daemon_fixtures import Start
 from tests.dialects.bayeux.client import Bayeux
 from tests.dialects.bayeux.test_streams import Socket
 from tests.transports.client import Closed
-from tests.transports.daemon import RunningDaemon, turns, until
+from tests.transports.daemon import RunningDaemon, until
 from tests.transports.http_client import HttpClient, encode_request
 from tests.transports.websocket_client import JsonWebSocket
 
@@ -24,7 +24,6 @@ OTHER = "token-of-another"
 async def hold(daemon: RunningDaemon, token: str, method: str, path: str, body: bytes | None = None) -> HttpClient:
     """Send a request that waits."""
     client: HttpClient = daemon.connect("http", HttpClient(encode_request(method, path, body, bearer(token))))
-    await turns()
     return client
 
 
@@ -64,7 +63,8 @@ async def test_held_request_is_refused_when_its_credential_is_revoked(
     responder = JsonWebSocket(daemon)
     await responder.open(f"/ws/{CHANNEL}", bearer(SETUP))
     held, other = await send(daemon, TOKEN), await send(daemon, OTHER)
-    await turns()
+    open_requests = daemon._service.hub.requests._open
+    await until(lambda: len(daemon.subscribers(CHANNEL)) + len(open_requests) == 3, "the responder and both requests")
     assert not (held.answer.called or other.answer.called)
     await revoke(daemon, TOKEN)
     await until(lambda: held.answer.called, "the answer")

@@ -1,4 +1,7 @@
-"""comet4j: ``/comet4j?cmd=conn``, ``cmd=revival`` and ``cmd=drop``, in the work style lpool: one message per answer."""
+"""comet4j: ``/comet4j?cmd=conn``, ``cmd=revival`` and ``cmd=drop``.
+
+In the work style lpool an answer is one message, in the work style stream an endless sequence of messages.
+"""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -11,32 +14,35 @@ from twisted.web.resource import Resource
 
 from pushd.core.cursor import NOW, MessageId, parse_id
 from pushd.core.delivery import StatelessWire
-from pushd.core.errors import BadParameter, NotFound
+from pushd.core.errors import BadParameter, NotFound, Refusal
 from pushd.core.message import Gap, Message
 from pushd.core.names import parse_topics
 from pushd.core.peer import Peer
 from pushd.core.poll import PollResult
-from pushd.dialects import sessions
 from pushd.dialects.interface import DialectContext
+from pushd.dialects.session_streams import SessionStreams, StreamingSession
 from pushd.dialects.sessions import Limits, Sessions
 from pushd.http.query import parameter, require_no_subpath
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
 from pushd.transports.held_requests import HeldRequests
+from pushd.transports.http_stream import StreamFormat
 from pushd.transports.interface import Transport
 from pushd.wire.json_messages import encode
 
 _SYSTEM: Final = "c4j"
 """The channel of control messages. Messages of a channel of pushd with this name are not delivered."""
+_GAPS: Final = "pushd/gap"
+"""The channel of gaps in streams. Messages of a channel of pushd with this name are not delivered in streams."""
 _SECONDS: Final = 25.0
 _REST_BYTES: Final = 16 << 10
 """Bytes of messages that a session keeps between two requests."""
 
 
-def frame(channel: str, data: object, time: float = 0) -> bytes:
+def frame(channel: str, data: object, time: float = 0, **others: object) -> bytes:
     """Return a message as percent-encoded JSON between ``<`` and ``>``."""
-    text = encode({"channel": channel, "data": data, "time": round(time * 1000)})
+    text = encode({"channel": channel, "data": data, "time": round(time * 1000), **others})
     return b"<%b>" % quote(text, safe="").encode("ascii")
 
 
@@ -47,21 +53,20 @@ class Comet4jWire(StatelessWire):
 
     def message(self, message: Message) -> bytes:
         """Encode a message; ``b""`` if its channel is that of control messages."""
-        if message.channel == _SYSTEM:
-            return b""
+        return b"" if message.channel == _SYSTEM else self._encode(message)
+
+    def _encode(self, message: Message, **others: object) -> bytes:
         if message.encoding == "json" and message.data:
             data: object = msgspec.Raw(message.data)
         elif message.encoding == "binary":
             data = {"data_base64": message.data}
         else:
             data = message.data.decode("utf-8")
-        return frame(message.channel, data, message.time)
+        return frame(message.channel, data, message.time, **others)
 
     def gap(self, gap: Gap) -> bytes:
         """Encode a gap as a control message."""
-        return frame(
-            _SYSTEM, {"type": "gap", "topic": gap.topic, "from": gap.start, "to": gap.end, "reason": gap.reason}
-        )
+        return _gap(_SYSTEM, gap)
 
     def end(self, channel: str) -> bytes:
         """Return ``b""``: the format cannot express it."""
@@ -72,8 +77,34 @@ class Comet4jWire(StatelessWire):
         return b""
 
 
+class StreamWire(Comet4jWire):
+    """Messages of comet4j in a stream: stateful, so that the last message of each stream is known.
+
+    The client separates what is new from what it had by the text, in which a message must not repeat the first one:
+    so each has its id. A control message makes it request the stream again; so a gap is none.
+    """
+
+    is_stateful = True
+
+    def message(self, message: Message) -> bytes:
+        """Encode a message; ``b""`` if its channel is that of control messages or gaps."""
+        if message.channel in (_SYSTEM, _GAPS):
+            return b""
+        return self._encode(message, id=message.id) if message.is_kept else self._encode(message)
+
+    def gap(self, gap: Gap) -> bytes:
+        """Encode a gap as a message of a channel whose messages are not delivered."""
+        return _gap(_GAPS, gap)
+
+
+def _gap(channel: str, gap: Gap) -> bytes:
+    fields = {"type": "gap", "topic": gap.topic, "from": gap.start, "to": gap.end, "reason": gap.reason}
+    return frame(channel, fields)
+
+
 _WIRE: Final = Comet4jWire()
 _AGAIN: Final = frame(_SYSTEM, {"type": "revival"})
+_STREAM: Final = StreamFormat(b"text/plain; charset=utf-8", StreamWire())
 
 
 class _Item(NamedTuple):
@@ -84,16 +115,31 @@ class _Item(NamedTuple):
     """The cursor behind it; None if it moves none."""
 
 
-class Session(sessions.Session):
+class Session(StreamingSession):
     """A client."""
 
-    def __init__(self, peer: Peer, topics: Sequence[str], cursor: MessageId) -> None:
+    cursor: MessageId
+
+    def __init__(self, peer: Peer, topics: Sequence[str], cursor: MessageId, style: str) -> None:
         super().__init__(peer)
-        self.topics = topics
+        self.style = style
+        """Its work style: lpool or stream."""
+        self._topics = topics
         self.cursor = cursor
         """Up to here everything was sent."""
         self.rest: deque[_Item] = deque()
         """What follows `cursor`, and was read together with what was sent last."""
+        self._revivals = 0
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """See `StreamingSession`."""
+        return self._topics
+
+    def again(self, why: Refusal | None) -> bytes:
+        """See `StreamingSession`. Each is another text, since the client ignores one that it had before."""
+        self._revivals += 1
+        return frame(_SYSTEM, {"type": "revival", "number": self._revivals})
 
     def read(self, result: PollResult) -> None:
         """Take the messages and gaps that follow the cursor, as many as are kept between two requests."""
@@ -125,12 +171,20 @@ class Comet4jResource(HttpResource):
     parameters = None
     transport_name = "comet4j"
 
-    def __init__(self, context: HttpContext, hub: Hub, held: HeldRequests, all_sessions: Sessions[Session]) -> None:
+    def __init__(
+        self,
+        context: HttpContext,
+        hub: Hub,
+        held: HeldRequests,
+        all_sessions: Sessions[Session],
+        streams: SessionStreams[Session],
+    ) -> None:
         super().__init__(context)
         self.channels: Sequence[str] = ()
         self._hub = hub
         self._held = held
         self._sessions = all_sessions
+        self._streams = streams
 
     async def head(self, request: Request) -> Answer:
         """Refuse: an answer depends on what a request does."""
@@ -153,6 +207,9 @@ class Comet4jResource(HttpResource):
         if command == "drop":
             self._sessions.end(session)
             return b""
+        if session.style == "stream":
+            await self._streams.open(request, session, _STREAM)
+            return None
         if session.rest:
             await self._hub.start_position(request.peer, session.topics, session.cursor)  # is it still allowed?
             if encoded := session.next():
@@ -163,15 +220,18 @@ class Comet4jResource(HttpResource):
         return None
 
     async def _connect(self, request: Request) -> bytes:
-        if parameter(request, b"ws") not in (None, "lpool", "stream", "auto"):
+        style = parameter(request, b"ws")
+        if style not in (None, "lpool", "stream", "auto"):
             raise BadParameter("ws must be lpool or stream")
         names = parameter(request, b"channels") or ",".join(self.channels)
         topics = parse_topics(names, self.context.limits.topics)
         opening = await self._hub.start_position(request.peer, topics, NOW)
         peer = self.context.peer_of(request, "comet4j")
-        session = self._sessions.add(Session(peer, topics, opening.cursor))
-        timeout = round(1000 * (_SECONDS + 5))
-        return frame(_SYSTEM, {"cId": session.id, "ws": "lpool", "channels": topics, "timeout": timeout})
+        style = "stream" if style == "stream" else "lpool"
+        session = self._sessions.add(Session(peer, topics, opening.cursor, style))
+        seconds = self._streams.wheel.seconds + 1 if style == "stream" else _SECONDS
+        timeout = round(1000 * (seconds + 5))
+        return frame(_SYSTEM, {"cId": session.id, "ws": style, "channels": topics, "timeout": timeout})
 
     def _deliver(self, request: Request, session: Session, result: PollResult | None) -> None:
         """Answer with one message: the client reads no more of an answer."""
@@ -192,9 +252,12 @@ class Comet4j:
     def __init__(self, context: DialectContext, limits: Limits, channels: Sequence[str]) -> None:
         held = HeldRequests(context.http, context.hub, context.clock)
         self._sessions: Sessions[Session] = Sessions(context.clock, limits)
-        self._resource = Comet4jResource(context.http, context.hub, held, self._sessions)
+        streams = SessionStreams(
+            context.http, context.hub, context.clock, context.stream, self._sessions, "comet4j-stream"
+        )
+        self._resource = Comet4jResource(context.http, context.hub, held, self._sessions, streams)
         self.routes: Mapping[bytes, Resource] = {b"comet4j": self._resource}
-        self.transports: Sequence[Transport] = (held,)
+        self.transports: Sequence[Transport] = (held, streams)
         self.reconfigure(limits, channels)
 
     def reconfigure(self, limits: Limits, channels: Sequence[str]) -> None:

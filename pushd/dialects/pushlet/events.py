@@ -13,6 +13,7 @@ import msgspec
 
 from pushd.core.delivery import StatelessWire
 from pushd.core.message import Gap, Message
+from pushd.transports.http_stream import StreamFormat
 from pushd.wire.json_messages import encode
 
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -20,6 +21,10 @@ _NOT_IN_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U
 """What XML 1.0 cannot express, section 2.2."""
 _GAPS: Final = "pushd/gap"
 _IN_QUOTES: Final = {'"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
+_PAGE: Final = b"<!DOCTYPE html><html><head><meta charset=utf-8></head><body>"
+_PAGE_END: Final = b"</body></html>"
+_PADDING: Final = b"\n<!--" + b" " * 1024 + b"-->\n"
+"""Browsers show nothing of a page before they have read up to 1 KiB."""
 _FORMATS: Final = ("js", "xml", "xml-strict", "json")
 
 
@@ -102,16 +107,33 @@ class EventWire(StatelessWire):
             case "xml-strict":
                 return b"<pushlet>%b</pushlet>" % b"".join(events)
             case "js":
-                return b"<!DOCTYPE html><html><head><meta charset=utf-8></head><body>%b</body></html>" % b"".join(
-                    events
-                )
+                return _PAGE + b"".join(events) + _PAGE_END
             case "json":
                 return b"[%b]" % b",".join(events)
         return b"".join(events)
 
 
+class StreamWire(EventWire):
+    """A format of events in a stream: stateful, so that the last message of each stream is known."""
+
+    is_stateful = True
+
+    def ping(self) -> bytes:
+        """Encode a heartbeat."""
+        return self.event("hb")
+
+    def refresh(self, wait: int, url: str) -> bytes:
+        """See `EventWire`; a page ends after it."""
+        return super().refresh(wait, url) + (_PAGE_END if self.kind == "js" else b"")
+
+
 WIRES: Final = {kind: EventWire(kind) for kind in _FORMATS}
 """The wire of each format, which all sessions share."""
+STREAMS: Final = {
+    kind: StreamFormat(WIRES[kind].content_type, StreamWire(kind), preamble)
+    for kind, preamble in (("js", _PAGE + _PADDING), ("xml", b""))
+}
+"""The formats of streams. The others are documents, of which a client reads nothing before their end."""
 
 
 def _fields(message: Message) -> dict[str, str]:

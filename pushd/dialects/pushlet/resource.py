@@ -9,8 +9,9 @@ from pushd.core.errors import BadParameter, BadRequest, Refusal, TooManySubscrip
 from pushd.core.message import draft
 from pushd.core.names import check_publishable, parse_topics
 from pushd.core.poll import PollResult
-from pushd.dialects.pushlet.events import WIRES, EventWire
+from pushd.dialects.pushlet.events import STREAMS, WIRES, EventWire
 from pushd.dialects.pushlet.sessions import Session, topics_of
+from pushd.dialects.session_streams import SessionStreams
 from pushd.dialects.sessions import Sessions, hurry
 from pushd.http.query import parameter, require_no_subpath
 from pushd.http.request import Request
@@ -20,7 +21,6 @@ from pushd.transports.held_requests import HeldRequests
 from pushd.wire.json_messages import encode
 
 _PULL_SECONDS: Final = 25.0
-_POLL_WAIT_MS: Final = 3000
 _MODES: Final = ("stream", "pull", "poll")
 _JSON: Final = "application/json"
 
@@ -31,11 +31,19 @@ class PushletResource(HttpResource):
     parameters = None
     transport_name = "pushlet"
 
-    def __init__(self, context: HttpContext, hub: Hub, held: HeldRequests, sessions: Sessions[Session]) -> None:
+    def __init__(
+        self,
+        context: HttpContext,
+        hub: Hub,
+        held: HeldRequests,
+        sessions: Sessions[Session],
+        streams: SessionStreams[Session],
+    ) -> None:
         super().__init__(context)
         self._hub = hub
         self._held = held
         self._sessions = sessions
+        self._streams = streams
         self._handlers = {
             "subscribe": self._subscribe,
             "unsubscribe": self._unsubscribe,
@@ -63,19 +71,18 @@ class PushletResource(HttpResource):
         event = _required(request, b"p_event")
         if event in ("join", "join-listen"):
             session = self._join(request)
-            ack = session.wire.event(f"{event}-ack", p_id=session.id, p_format=session.wire.kind)
             if event == "join":
+                ack = session.wire.event("join-ack", p_id=session.id, p_format=session.wire.kind)
                 return self._document(request, session.wire, [ack])
             await self._add_subject(request, session)
-            return await self._listen(request, session, ack)
+            return await self._listen(request, session, event)
         found = self._sessions.find(_required(request, b"p_id"), request.peer)
         if found is None:
             raise BadRequest("there is no such session: join again")
         if event in ("listen", "refresh"):
             if event == "listen":
                 await self._add_subject(request, found)
-            ack = found.wire.event(f"{event}-ack", p_id=found.id, p_mode=found.mode, p_format=found.wire.kind)
-            return await self._listen(request, found, ack, waits=event == "refresh" and found.mode == "pull")
+            return await self._listen(request, found, event)
         handler = self._handlers.get(event)
         if handler is None:
             raise BadParameter("unknown p_event")
@@ -93,7 +100,7 @@ class PushletResource(HttpResource):
         mode = parameter(request, b"p_mode") or "pull"
         if mode not in _MODES:
             raise BadParameter("p_mode must be stream, pull or poll")
-        session.mode = "pull" if mode == "stream" else mode
+        session.mode = "pull" if mode == "stream" and session.wire.kind not in STREAMS else mode
         subjects = parameter(request, b"p_subject")
         if subjects and subjects.split(",") not in session.subscriptions.values():  # it may listen again
             await self._subscribe(request, session)
@@ -112,6 +119,7 @@ class PushletResource(HttpResource):
         session.next_id += 1
         session.subscriptions[id] = words
         hurry(session.waiting)  # it waits for messages of the other topics only
+        await self._streams.update(session)
         return {"p_subject": subjects, "p_sid": id}
 
     async def _unsubscribe(self, request: Request, session: Session) -> Mapping[str, str]:
@@ -120,6 +128,7 @@ class PushletResource(HttpResource):
             session.subscriptions.clear()
         elif session.subscriptions.pop(id, None) is None:
             raise BadParameter("p_sid is unknown")
+        await self._streams.update(session)
         return {} if id is None else {"p_sid": id}
 
     async def _publish(self, request: Request, session: Session) -> Mapping[str, str]:
@@ -137,9 +146,15 @@ class PushletResource(HttpResource):
         self._sessions.end(session)
         return {}
 
-    async def _listen(self, request: Request, session: Session, ack: bytes, *, waits: bool = False) -> Answer:
-        """Answer with what follows the cursor; if there is nothing, wait for it if `waits`."""
+    async def _listen(self, request: Request, session: Session, event: str) -> Answer:
+        """Answer with what follows the cursor: with a stream, or with one answer, which waits after a refresh."""
+        ack = session.wire.event(f"{event}-ack", p_id=session.id, p_mode=session.mode, p_format=session.wire.kind)
+        if session.mode == "stream":
+            await self._streams.open(request, session, STREAMS[session.wire.kind], ack)
+            return None
+        waits = event == "refresh" and session.mode == "pull"
         if not session.topics or session.cursor is None:
+            session.stop_reading()
             return self._document(request, session.wire, [ack, self._refresh(session)])
         session.wait(request)
         topics = session.topics
@@ -164,8 +179,7 @@ class PushletResource(HttpResource):
         request.answer(self._document(request, wire, events))
 
     def _refresh(self, session: Session, *, is_late: bool = False) -> bytes:
-        wait = _POLL_WAIT_MS if is_late or session.mode == "poll" or not session.topics else 0
-        return session.wire.refresh(wait, f"/pushlet.srv?p_id={session.id}&p_event=refresh")
+        return session.refresh(is_late=is_late or session.mode == "poll" or not session.topics)
 
     def _document(self, request: Request, wire: EventWire, events: Sequence[bytes]) -> bytes:
         request.setHeader(b"Content-Type", wire.content_type)

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,14 @@ import pytest
 from tests.programs import find_client_node
 
 SERVED = Path(__file__).parent.parent.parent.parent / "pushd/api/pages/client"
+USE = """
+import { connect, type Message } from "pushd-client";
+const client = connect("http://127.0.0.1:1/");
+const show = (message: Message): string => message.channel;
+console.log(typeof show, client.state);
+client.close();
+"""
+OPTIONS = {"module": "NodeNext", "target": "ES2022", "strict": True, "lib": ["ES2023", "DOM"], "types": []}
 MOST_BYTES = {"client.js": 6 * 1024, "client-tabs.js": 3 * 1024}
 
 
@@ -33,6 +43,29 @@ def test_what_is_served_is_the_build_of_the_source(tmp_path: Path) -> None:
 
 def test_the_types_are_right() -> None:
     run("node_modules/typescript/bin/tsc", "--noEmit")
+
+
+@pytest.mark.slow
+def test_package_can_be_imported_with_its_types(tmp_path: Path) -> None:
+    node, folder = find_client_node()
+    npm = Path(node).with_name("npm")
+    source, user = tmp_path / "source", tmp_path / "user"
+    shutil.copytree(folder, source, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    (source / "node_modules").symlink_to(folder / "node_modules")
+    done = subprocess.run([npm, "pack", "--json"], cwd=source, capture_output=True, text=True, timeout=120, check=True)
+    (packed,) = json.loads(done.stdout[done.stdout.index("[") :])
+    names = {file["path"] for file in packed["files"]}
+    assert {"dist/client.js", "dist/client.d.ts", "dist/client-tabs.js", "dist/client-element.js"} <= names
+    assert not [name for name in names if not name.startswith("dist/") and name != "package.json"]
+    (user / "node_modules").mkdir(parents=True)
+    with tarfile.open(source / packed["filename"]) as archive:
+        archive.extractall(user / "node_modules", filter="data")
+    (user / "node_modules/package").rename(user / "node_modules/pushd-client")
+    (user / "use.mts").write_text(USE)
+    (user / "tsconfig.json").write_text(json.dumps({"compilerOptions": OPTIONS, "files": ["use.mts"]}))
+    run(folder / "node_modules/typescript/bin/tsc", "--project", user)
+    done = subprocess.run([node, "use.mjs"], cwd=user, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("function idle\n", "")
 
 
 def test_units() -> None:

@@ -20,7 +20,7 @@ async def ask(daemon, query):
 
 async def test_a_client_connects_revives_and_drops(start_daemon):
     daemon = await start_daemon(SETTINGS)
-    conn = await ask(daemon, "cmd=conn&cv=0.1.7&channels=a,b&ws=stream")
+    conn = await ask(daemon, "cmd=conn&cv=0.1.7&channels=a,b&ws=auto")
     assert (conn["channel"], conn["data"]["ws"], conn["data"]["channels"]) == ("c4j", "lpool", ["a", "b"])
     id = conn["data"]["cId"]
     waiting = Deferred.fromCoroutine(ask(daemon, f"cmd=revival&cid={id}"))
