@@ -28,15 +28,14 @@ export class Http {
   }
 
   /** Return the current token, or undefined if the application has none. Concurrent calls share one request for it. */
-  _getToken(): Promise<string | undefined> {
-    return (this._pending ??= (async () => {
-      try {
-        const source = this._options.token;
-        return (this._token ??= (typeof source == "function" ? await source() : source) ?? undefined);
-      } finally {
-        this._pending = undefined;
-      }
-    })());
+  async _getToken(): Promise<string | undefined> {
+    // `finally` of a promise is called later, when `_pending` has been set, even if the source returns or throws at once.
+    return (this._token ??= await (this._pending ??= this._newToken().finally(() => (this._pending = undefined))));
+  }
+
+  private async _newToken(): Promise<string | undefined> {
+    const source = this._options.token;
+    return (typeof source == "function" ? await source() : source) ?? undefined;
   }
 
   /** Forget a token that was refused or is about to expire. */
