@@ -91,6 +91,7 @@ def objects(process: "subprocess.Popen[str]") -> dict[str, Any]:
     return {each["technique"]: each for each in map(json.loads, out.splitlines())}
 
 
+@pytest.mark.slow
 def test_finds_all_problems_of_nginx_and_no_others(doctor: DoctorRunner) -> None:
     fine = {name: doctor.start(name, "--idle", "4", "--json") for name in ("direct", "documented", "mended")}
     bad, as_text = doctor.start("bad", "--idle", "4", "--json"), doctor.start("bad", "--idle", "4")

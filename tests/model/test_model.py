@@ -17,8 +17,8 @@ from tests.system.fork_server import ForkServer
 
 pytestmark = pytest.mark.system
 
-ROUNDS = [("memory", 1), ("sqlite", 1), ("redis", 1)]
-SLOW_ROUNDS = [("memory", 2), ("sqlite", 2), ("redis", 2), ("sentinel", 1)]
+ROUNDS = [("memory", 1), ("redis", 1)]
+SLOW_ROUNDS = [("memory", 2), ("sqlite", 1), ("sqlite", 2), ("redis", 2), ("sentinel", 1)]
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,7 @@ def test_exceeded_bound_is_reported(fast: StormTestbed, monkeypatch: pytest.Monk
         storms.reconnect(fast, _SMALL)
 
 
+@pytest.mark.slow
 def test_storm_with_tokens_reports_costs(fast: StormTestbed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "_ROUNDS", 1)
     monkeypatch.setattr(tokens, "_MAX_FIRST_RATIO", 1000.0)  # the CPU time of so few clients is noise

@@ -15,10 +15,10 @@ from tests.transports.every_client import ALL_CLIENTS
 from tests.transports.http_client import Answer
 from tests.transports.line_client import JsonLines, TextLines
 from tests.transports.long_poll_client import LongPoll
-from tests.transports.stream_client import LineStream, SseJson
+from tests.transports.stream_client import IframeScripts, LineStream, SseJson
 from tests.transports.websocket_client import CommandWebSocket, JsonWebSocket
 
-JSON_FORMS = (SseJson, LineStream, JsonWebSocket, CommandWebSocket, JsonLines, LongPoll, BayeuxPoll)
+JSON_FORMS = (SseJson, LineStream, JsonWebSocket, CommandWebSocket, JsonLines, LongPoll, BayeuxPoll, IframeScripts)
 NDJSON = {"Content-Type": "application/x-ndjson"}
 ALICE, BOB = "alice", 'bob "é"\u2028\0'
 SUBJECTS = {"phone": ALICE, "laptop": ALICE, "other": BOB}
