@@ -22,7 +22,7 @@ from pushd.core.message import TEXT, Draft
 from pushd.core.outbox import Policy, QueueLimits
 from pushd.core.peer import DAEMON, Peer
 from pushd.core.presence import AsMember
-from pushd.core.subscriber import Subscriber
+from pushd.core.subscriber import Subscriber, SubscriberClosed
 from pushd.dialects.bayeux.progress import Progress
 from pushd.dialects.bayeux.session import Session, Sessions
 from pushd.hub.hub import Hub
@@ -200,6 +200,7 @@ class SharedStore:
         """Subscribe to the channel of this node, once.
 
         :raises Unavailable: when that is impossible now.
+        :raises Stopping: when the daemon stops meanwhile.
         """
         if self._is_listening:
             return
@@ -208,10 +209,12 @@ class SharedStore:
             self._hub.add(self._listener)
             opening = await self._hub.subscribe(self._listener, [_NODES + self._hub.node], NOW)
             await self._hub.replay_and_go_live(self._listener, opening)
-        except BaseException:
+        except BaseException as error:
             if not self._listener.is_closed:
                 self._hub.remove(self._listener)
             self._listener, self._is_listening = self._new_listener(), False
+            if isinstance(error, SubscriberClosed):  # by `stop`
+                raise Stopping("the daemon is stopping") from None
             raise
 
     def _new_listener(self) -> Subscriber:

@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 MAX_RETRY_SECONDS = 100.0
 """Twenty seconds less than the daemon remembers an Idempotency-Key, so that no late repeat is published again."""
+_SHORTEST_SECONDS = 0.01
+"""The least time for another attempt. With less, it would only hide why the one before has failed."""
 _PART_LINES = 5_000
 """The most lines of a batch that are sent at once: a tenth of what the daemon accepts."""
 _PART_BYTES = 4 << 20
@@ -75,11 +77,14 @@ class Caller:
                 is_sent |= isinstance(error, ConnectionFailed) and error.is_sent
                 last = error
             delay = delays.delay(last.retry_after if isinstance(last, Refused) else None)
-            if self._clock() + delay >= deadline:
+            is_over = self._clock() + delay >= deadline
+            if not is_over:
+                await self._network.sleep(delay)
+                seconds = min(self._timeout, deadline - self._clock())
+                is_over = seconds < _SHORTEST_SECONDS
+            if is_over:
                 # The last attempt was not received, but an earlier one may have been.
                 raise ConnectionFailed(str(last)) if is_sent and isinstance(last, ConnectionFailed) else last
-            await self._network.sleep(delay)
-            seconds = min(self._timeout, max(0.001, deadline - self._clock()))
 
     async def publish_batch(self, messages: Iterable[Publication], key: str | None) -> list[Outcome]:
         """Publish messages in parts, and repeat those that are refused for a while.
