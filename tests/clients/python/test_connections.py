@@ -182,7 +182,7 @@ async def test_connection_without_a_byte_is_lost(daemon: RunningDaemon, connect:
 async def test_unreachable_daemon_is_no_endless_wait(connect: Connect) -> None:
     gone = Server()
     await gone.close()
-    client = connect(gone.port, retry_seconds=0.1)
+    client = connect(gone.port, retry_seconds=0)
     with pytest.raises(ConnectionFailed, match="cannot be reached") as raised:
         await client.publish("a")
     assert not raised.value.is_sent
