@@ -97,8 +97,8 @@ class IframeSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class PushletSettings:
-    """The protocol of Pushlet."""
+class SessionSettings:
+    """What the protocols with sessions have in common."""
 
     sessions: int = setting(100_000, count(), "The most sessions at a time.", "sessions")
     sessions_per_address: int = setting(
@@ -113,19 +113,14 @@ class PushletSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Comet4jSettings:
+class PushletSettings(SessionSettings):
+    """The protocol of Pushlet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comet4jSettings(SessionSettings):
     """The protocol of comet4j."""
 
-    sessions: int = setting(100_000, count(), "The most sessions at a time.", "sessions")
-    sessions_per_address: int = setting(
-        10_000, count(), "The most sessions of one address, loopback exempt.", "sessions"
-    )
-    timeout: float = setting(
-        300,
-        duration(minimum=60, maximum=86_400),
-        "How long a session lasts without a request.",
-        "seconds",
-    )
     channels: tuple[str, ...] = setting(
         [], string_list(topic), "What clients receive that name no channels.", "channels and patterns"
     )
