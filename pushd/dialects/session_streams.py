@@ -3,6 +3,7 @@
 Messages count as received when they are written: what a connection loses is not repeated by the next stream.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final, Generic, TypeVar
 
@@ -26,23 +27,23 @@ _MAX_BYTES: Final = 1 << 20
 """Bytes after which a client is asked to request the stream again: a page, or a script, keeps all that it received."""
 
 
-class StreamingSession(sessions.Session):
+class StreamingSession(sessions.Session, ABC):
     """A session that can have a stream. The wires of its streams are stateful, by which the last message is known."""
 
     cursor: MessageId | None
     """Up to here everything was sent."""
 
     @property
+    @abstractmethod
     def topics(self) -> Sequence[str]:
         """Its topics, which may change while it has a stream."""
-        raise NotImplementedError
 
+    @abstractmethod
     def again(self, why: Refusal | None) -> bytes:
         """Encode the end of a stream, which lets the client request the next one.
 
         :param why: the refusal with which it is closed, if any.
         """
-        raise NotImplementedError
 
 
 S = TypeVar("S", bound=StreamingSession)
