@@ -33,7 +33,7 @@ class Confirmations(Service):
                 )
 
     def report(self, failure: Failure) -> None:
-        """Log why no more orders are confirmed, unless the client was closed amid a publish."""
+        """Log why no more orders are confirmed, unless the client was closed during a publish."""
         if not failure.check(ClientClosed):
             self.log.failure("Orders are not confirmed any more", failure)
 

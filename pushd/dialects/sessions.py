@@ -133,7 +133,7 @@ class Sessions(Generic[S]):
         return lease.session
 
     def extend(self, session: S) -> None:
-        """Let the time of a session begin anew; one that has ended is ignored."""
+        """Restart the time of a session; one that has ended is ignored."""
         lease = self._by_id.get(session.id)
         if lease is not None:
             self._timers.cancel(lease)

@@ -103,7 +103,7 @@ class Hooks:
         return HookSender(endpoint, tools)
 
     async def _resume_all(self, name: str) -> None:
-        """Let the other nodes know that a hook is not disabled any more."""
+        """Enable a hook again at the other nodes."""
         try:
             await self._outbox.resume(name)
         except Refusal as refusal:

@@ -38,7 +38,7 @@ class Browsers:
         return None if found is None else found[1].decode("ascii")
 
     def set_cookie(self, request: Request) -> None:
-        """Give a browser its cookie with the answer to a request, unless it has one."""
+        """Set the cookie of a browser in the answer to a request, unless it has one."""
         if self.is_limited and self.browser_of(request) is None:
             cookie = _COOKIE + b"=" + secrets.token_hex(_BYTES).encode() + b"; Path=/; HttpOnly; SameSite=Lax"
             request.addHeader(b"Set-Cookie", cookie + (b"; Secure" if _is_https(request) else b""))

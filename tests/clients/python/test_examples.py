@@ -58,7 +58,7 @@ def test_service_confirms_orders(directory: Path, secured_daemon: SecuredDaemon)
             client.publish("orders/2", {"user": "alice", "item": "milk"})
             assert next_data(subscription)["text"].endswith("milk")
             client.batch([Publication("orders/3", {"user": "alice", "item": "rice"})] * 100)
-            next_data(subscription)  # the service is stopped amid its publishes
+            next_data(subscription)  # the service is stopped while it publishes
     finally:
         process.terminate()
         process.wait(10)
