@@ -37,12 +37,12 @@ class ChannelsResource(HttpResource):
     async def get(self, request: Request) -> Answer:
         """Answer with a page of channels."""
         prefix, after, limit = _page_of_channels(request)
-        names = await self._hub.channels(request.peer, prefix, after, limit + 1)
+        names = await self._hub.queries.channels(request.peer, prefix, after, limit + 1)
         page = names[:limit]
         following = page[-1] if len(names) > limit else None
         if not flag(request, b"details"):
             return json_answer(request, {"channels": page, "next": following})
-        details = await self._hub.channel_details(request.peer, page)
+        details = await self._hub.queries.channel_details(request.peer, page)
         facts = [_facts(each) for each in details.channels]
         return json_answer(request, {"channels": facts, "next": following, "seconds": round(details.seconds, 3)})
 

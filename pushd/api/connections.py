@@ -57,7 +57,7 @@ class ConnectionsResource(RenewalResource):
     async def get(self, request: Request) -> Answer:
         """Answer with a page of connections."""
         channel, after, limit = _page(request)
-        found = self._hub.connections(request.peer, channel, after, limit)
+        found = self._hub.queries.connections(request.peer, channel, after, limit)
         return json_answer(request, [_facts(each, self._hub.presence.channels_of(each)) for each in _bounded(found)])
 
     async def delete(self, request: Request) -> Answer:

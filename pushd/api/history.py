@@ -35,12 +35,12 @@ class HistoryResource(HttpResource):
     async def get(self, request: Request) -> Answer:
         """Answer with stored messages."""
         topics, since, limit = self._asked(request)
-        recalled = await self._hub.history(request.peer, topics, since, limit, _MAX_HISTORY_BYTES)
+        recalled = await self._hub.queries.history(request.peer, topics, since, limit, _MAX_HISTORY_BYTES)
         if recalled.gaps:
             request.setHeader(b"Pushd-Gap", main_reason(recalled.gaps).encode("ascii"))
         for name in (b"Pushd-Id", b"Pushd-Cursor"):
             request.setHeader(name, str(recalled.position).encode("ascii"))
-        encoded = await self._hub.in_slices(encode_message, recalled.messages)
+        encoded = await self._hub.queries.in_slices(encode_message, recalled.messages)
         return json_array(request, encoded)
 
     def _asked(self, request: Request) -> tuple[tuple[str, ...], Since, int]:

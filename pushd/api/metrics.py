@@ -29,4 +29,4 @@ class MetricsResource(HttpResource):
         """Answer with the metrics."""
         require_no_subpath(request)
         request.setHeader(b"Content-Type", CONTENT_TYPE)
-        return await self._hub.metrics(request.peer)
+        return await self._hub.metrics.text(request.peer)

@@ -116,7 +116,7 @@ class PublishResource(HttpResource):
 
     async def get(self, request: Request) -> Answer:
         """Answer with the status of a channel."""
-        status = await self._hub.status(request.peer, _channel(request))
+        status = await self._hub.queries.status(request.peer, _channel(request))
         facts = status.info.facts(sum(status.subscribers.values()))
         rule = self._hub.channel_settings.shown_rule(request.peer, status.info.channel)
         if rule is not None:

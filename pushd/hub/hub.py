@@ -26,12 +26,12 @@ from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import NotGranted, Refusal, Stopping, UnknownChannel
 from pushd.core.grant import UNLIMITED
 from pushd.core.idempotency import IdempotencyKey
-from pushd.core.message import Draft, Message
+from pushd.core.message import Draft
 from pushd.core.peer import Peer
 from pushd.core.register import Register
 from pushd.core.replay import StartPosition
 from pushd.core.subscriber import Subscriber
-from pushd.hub.authorization import actions_of, check_authenticated, check_operation, check_subscribe, check_topics
+from pushd.hub.authorization import actions_of, check_authenticated, check_subscribe, check_topics
 from pushd.hub.availability import STOPPING, Availability
 from pushd.hub.backend_listener import BackendListener
 from pushd.hub.callbacks import CallbackChecks
@@ -42,9 +42,10 @@ from pushd.hub.disconnection import Disconnector
 from pushd.hub.hooks import HubHooks
 from pushd.hub.kicks import Kicks
 from pushd.hub.memory_relief import MemoryRelief
+from pushd.hub.metrics_report import MetricsReport
 from pushd.hub.presence import Presence
 from pushd.hub.publishing import Publisher, Receipt
-from pushd.hub.queries import NO_CHANNEL, ChannelDetails, ChannelStatus, HistoryPage, Queries
+from pushd.hub.queries import NO_CHANNEL, Queries
 from pushd.hub.quotas import Quotas
 from pushd.hub.replay import Replay, drained
 from pushd.hub.requests import Requests
@@ -82,7 +83,6 @@ class Hub:
         rules: ChannelRules = NO_RULES,
     ) -> None:
         self._backend = backend
-        self._counters = counters
         self._wall = wall
         self.budget = Budget(clock=clock.seconds) if budget is None else budget
         """The memory limit for queued data: that of all subscribers, and incomplete data of all publishers."""
@@ -123,7 +123,6 @@ class Hub:
         """The credentials of open connections."""
         self._replay = Replay(backend, clock, counters, recent, turns, self._relief.relieve)
         counts = ChannelCounts(clock.seconds)
-        self._queries = Queries(backend, self.dispatcher, self._register, self.budget, counters, turns, counts)
         self.requests = Requests(backend, self._publisher, self.dispatcher, self._register, clock, counters, turns)
         """Requests and replies."""
         self.revocations.check_others.append(self.requests.renew)
@@ -135,6 +134,12 @@ class Hub:
         self._subscriptions.on_left = self.requests.departures.topics_left
         hooks.on_reconfigured = self._subscriptions.observe
         hooks.subscribed_topics = self._subscriptions.subscribed_topics
+        self.queries = Queries(backend, self.dispatcher, self._register, self.budget, self.callbacks, turns, counts)
+        """The history, the states of channels, and open connections."""
+        self.metrics = MetricsReport(
+            backend, self.dispatcher, self._register, self.budget, counters, turns, self._availability, hooks.all, wall
+        )
+        """The metrics, as text."""
         self.kicks = Kicks(backend, self._register, self.disconnect, turns, audit)
         self._listener = BackendListener(
             self.dispatcher,
@@ -360,67 +365,7 @@ class Hub:
         """Replace the credential of a connection; see `Credentials.renew`."""
         return self.credentials.renew(peer, self._register.find(id))
 
-    # Queries
-
-    def connections(self, peer: Peer, channel: str | None, after: str | None, limit: int) -> Sequence[Subscriber]:
-        """Return at most `limit` subscribers at this node, the oldest first.
-
-        :param channel: only those that receive its messages, by its name or by a pattern; None: all.
-        :param after: the id of an open or closed connection: only later ones. None: all.
-        :raises NotGranted: when the peer may not list connections.
-        :raises BadParameter: when `after` is no id of this node.
-        """
-        check_operation(peer, "connections")
-        return self._queries.connections(channel, after, limit)
-
-    async def history(self, peer: Peer, topics: Sequence[str], since: Since, limit: int, size: int) -> HistoryPage:
-        """Return at most `limit` kept messages of topics, and no further one once they have `size` bytes.
-
-        Without a cursor they are the newest, else those that follow it.
-
-        :raises NotGranted: when the peer may not read the history of one of the topics.
-        :raises NoRoom: when the response may be large, and the memory limit for queued data is exceeded.
-        """
-        await self.callbacks.check_read(peer, topics, "history")
-        return await self._queries.history(topics, since, limit, size)
-
-    async def in_slices(self, encode: Callable[[Message], bytes], messages: Sequence[Message]) -> list[bytes]:
-        """Encode messages, over several reactor turns if there are many."""
-        return await self._queries.in_slices(encode, messages)
-
-    async def metrics(self, peer: Peer) -> bytes:
-        """Return all metrics in the Prometheus text format.
-
-        :raises NotGranted: when the peer may not read them.
-        """
-        check_operation(peer, "metrics")
-        hooks = await self.hooks.all.backlogs()
-        return await self._queries.metrics(is_healthy=self.unavailable_reason is None, hooks=hooks, time=self._wall())
-
-    async def status(self, peer: Peer, channel: str) -> ChannelStatus:
-        """Return the state of a channel.
-
-        :raises NotGranted: when the peer may not subscribe to it, whether it exists or not.
-        :raises UnknownChannel: when nothing was published to it, and there is no subscriber to it.
-        """
-        await self.callbacks.check_read(peer, (channel,), "subscribe")
-        return await self._queries.status(channel)
-
-    async def channels(self, peer: Peer, prefix: str, after: str, limit: int) -> list[str]:
-        """Return the names of known channels, sorted; see `Backend.names`.
-
-        :raises NotGranted: when the peer may not list channels.
-        """
-        check_operation(peer, "channels")
-        return await self._backend.names(prefix, after, limit)
-
-    async def channel_details(self, peer: Peer, names: Sequence[str]) -> ChannelDetails:
-        """Return the states of channels, and count their messages for the next 30 seconds.
-
-        :raises NotGranted: when the peer may not list channels.
-        """
-        check_operation(peer, "channels")
-        return await self._queries.channel_details(names)
+    # Delete
 
     async def delete(self, peer: Peer, channel: str) -> None:
         """Delete a channel, and end the subscriptions to it.

@@ -1,10 +1,8 @@
-"""Queries: the history, the state of channels, open connections, and metrics."""
+"""Queries: the history, the state of channels, and open connections."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pushd.backends.hook_outbox import Backlog
 from pushd.backends.interface import Backend
 from pushd.core.budget import Budget
 from pushd.core.cursor import Last, MessageId, Now, Since
@@ -12,13 +10,14 @@ from pushd.core.dispatcher import Dispatcher
 from pushd.core.errors import BadParameter, NoRoom, UnknownChannel
 from pushd.core.gap_reports import GapReports
 from pushd.core.message import Gap, Message
-from pushd.core.outbox import Policy
+from pushd.core.peer import Peer
 from pushd.core.register import Register, page_among
 from pushd.core.replay import ChannelInfo
 from pushd.core.subscriber import Subscriber
+from pushd.hub.authorization import check_operation
+from pushd.hub.callbacks import CallbackChecks
 from pushd.hub.channel_counts import ChannelCounts
 from pushd.hub.memory_relief import NO_ROOM
-from pushd.metrics import Counters, DeliveryMetrics, render
 from pushd.net.turn_slices import Slices
 
 _COUNTED = 10_000
@@ -65,7 +64,7 @@ class ChannelDetails(NamedTuple):
 
 
 class Queries:
-    """Reads the history, states of channels, connections and metrics, in time slices if there is much to read."""
+    """Reads the history, states of channels and connections, in time slices if there is much to read."""
 
     def __init__(
         self,
@@ -73,7 +72,7 @@ class Queries:
         dispatcher: Dispatcher,
         register: Register,
         budget: Budget,
-        counters: Counters,
+        checks: CallbackChecks,
         turns: Slices,
         counts: ChannelCounts,
     ) -> None:
@@ -81,12 +80,19 @@ class Queries:
         self._dispatcher = dispatcher
         self._register = register
         self._budget = budget
-        self._counters = counters
+        self._checks = checks
         self._turns = turns
         self._counts = counts
 
-    def connections(self, channel: str | None, after: str | None, limit: int) -> Sequence[Subscriber]:
-        """See `Hub.connections`."""
+    def connections(self, peer: Peer, channel: str | None, after: str | None, limit: int) -> Sequence[Subscriber]:
+        """Return at most `limit` subscribers at this node, the oldest first.
+
+        :param channel: only those that receive its messages, by its name or by a pattern; None: all.
+        :param after: the id of an open or closed connection: only later ones. None: all.
+        :raises NotGranted: when the peer may not list connections.
+        :raises BadParameter: when `after` is no id of this node.
+        """
+        check_operation(peer, "connections")
         number = 0 if after is None else self._register.number_of(after)
         if number is None:
             raise BadParameter("after must be the id of a connection at this node")
@@ -94,8 +100,15 @@ class Queries:
             return self._register.page(number, limit)
         return page_among(self._dispatcher.subscribers_of(channel), number, limit)
 
-    async def history(self, topics: Sequence[str], since: Since, limit: int, size: int) -> HistoryPage:
-        """See `Hub.history`."""
+    async def history(self, peer: Peer, topics: Sequence[str], since: Since, limit: int, size: int) -> HistoryPage:
+        """Return at most `limit` kept messages of topics, and no further one once they have `size` bytes.
+
+        Without a cursor they are the newest, else those that follow it.
+
+        :raises NotGranted: when the peer may not read the history of one of the topics.
+        :raises NoRoom: when the response may be large, and the memory limit for queued data is exceeded.
+        """
+        await self._checks.check_read(peer, topics, "history")
         if size > _LARGE and self._budget.is_over:
             raise NoRoom(NO_ROOM)
         opening = await self._backend.open(topics, Last(limit) if isinstance(since, Now) else since)
@@ -116,7 +129,7 @@ class Queries:
         return HistoryPage(messages, tuple(gaps), position)
 
     async def in_slices(self, encode: Callable[[Message], bytes], messages: Sequence[Message]) -> list[bytes]:
-        """See `Hub.in_slices`."""
+        """Encode messages, over several reactor turns if there are many."""
         encoded: list[bytes] = []
         size = 0
         for message in messages:
@@ -127,40 +140,33 @@ class Queries:
             size += _ENCODED_MESSAGE + len(message.data)
         return encoded
 
-    async def metrics(self, *, is_healthy: bool, hooks: Mapping[str, Backlog], time: float) -> bytes:
-        """See `Hub.metrics`."""
-        dispatcher = self._dispatcher
-        subscriptions: Counter[str] = Counter()
-        queued_bytes = 0
-        for number, subscriber in enumerate(list(self._register.all()), 1):
-            subscriptions[subscriber.peer.transport] += len(subscriber.starts)
-            queued_bytes += subscriber.queued_bytes
-            if number % _COUNTED == 0:
-                await self._turns.next_turn()
-        delivery = DeliveryMetrics(
-            dispatcher.delivered,
-            {policy.value: dispatcher.dropped[policy] for policy in Policy},
-            dispatcher.sent,
-            queued_bytes,
-            self._budget.used,
-            is_healthy,
-            subscriptions,
-            self._backend.presence.usage,
-            hooks,
-            time,
-        )
-        return render(self._counters, await self._backend.usage(), delivery)
+    async def status(self, peer: Peer, channel: str) -> ChannelStatus:
+        """Return the state of a channel.
 
-    async def status(self, channel: str) -> ChannelStatus:
-        """See `Hub.status`."""
+        :raises NotGranted: when the peer may not subscribe to it, whether it exists or not.
+        :raises UnknownChannel: when nothing was published to it, and there is no subscriber to it.
+        """
+        await self._checks.check_read(peer, (channel,), "subscribe")
         info = await self._backend.info(channel)
         audience = await self._backend.audience(channel)
         if info is None and not audience.named:
             raise UnknownChannel(NO_CHANNEL)
         return ChannelStatus(info or _without_messages(channel), dict(audience.transports))
 
-    async def channel_details(self, names: Sequence[str]) -> ChannelDetails:
-        """See `Hub.channel_details`."""
+    async def channels(self, peer: Peer, prefix: str, after: str, limit: int) -> list[str]:
+        """Return the names of known channels, sorted; see `Backend.names`.
+
+        :raises NotGranted: when the peer may not list channels.
+        """
+        check_operation(peer, "channels")
+        return await self._backend.names(prefix, after, limit)
+
+    async def channel_details(self, peer: Peer, names: Sequence[str]) -> ChannelDetails:
+        """Return the states of channels, and count their messages for the next 30 seconds.
+
+        :raises NotGranted: when the peer may not list channels.
+        """
+        check_operation(peer, "channels")
         self._counts.watch()
         details: list[CountedChannel] = []
         counted = 0

@@ -102,11 +102,11 @@ class Session(SessionQueue[T]):
                 answer(Unsubscribed(tuple(hub.unsubscribe(self._subscriber, topics))))
             case ReadHistory(topics, count):
                 self._check_scope(topics)
-                page = await hub.history(peer, topics, NOW, count, _HISTORY_BYTES)
+                page = await hub.queries.history(peer, topics, NOW, count, _HISTORY_BYTES)
                 answer(HistoryResult(topics, tuple(page.messages)))
             case ReadStatus(channel):
                 self._check_scope((channel,))
-                answer(StatusResult(*await hub.status(peer, channel)))
+                answer(StatusResult(*await hub.queries.status(peer, channel)))
             case EnterChannel(channel, id, meta):
                 self._check_scope((channel,))
                 answer(Entered(channel, await hub.presence.enter(self._subscriber, channel, id, meta)))

@@ -67,7 +67,7 @@ class PollResource(HttpResource):
         """Answer with messages."""
         poll = _parse_request(request, self.context)
         since = Last(1) if isinstance(poll.since, Now) else poll.since
-        page = await self._hub.history(request.peer, poll.topics, since, ANSWER.messages, ANSWER.bytes)
+        page = await self._hub.queries.history(request.peer, poll.topics, since, ANSWER.messages, ANSWER.bytes)
         return _answer(request, poll, PollResult(page.messages, page.gaps, str(page.position)))
 
 

@@ -72,7 +72,7 @@ class PullResource(HttpResource):
             if result.messages and not result.messages[-1].is_kept:
                 message, cursor = result.messages[-1], result.position
         if message is None:
-            newest = await self._hub.history(request.peer, (channel,), Last(1), 1, 1)
+            newest = await self._hub.queries.history(request.peer, (channel,), Last(1), 1, 1)
             message = newest.messages[-1] if newest.messages else None
             cursor = message.id if message else str(newest.position)
         request.setHeader(b"Pushd-Cursor", cursor.encode("ascii"))

@@ -161,8 +161,8 @@ async def test_an_error_reply_that_is_not_known_is_refused_as_unavailable(own_re
         for ask in (
             one.publish("a", "x"),
             one.ear("c"),
-            one.hub.status(DAEMON, "a"),
-            one.hub.channels(DAEMON, "", "", 1),
+            one.hub.queries.status(DAEMON, "a"),
+            one.hub.queries.channels(DAEMON, "", "", 1),
         ):
             with pytest.raises(Unavailable, match="Redis refused a command"):
                 await ask
@@ -206,7 +206,7 @@ async def test_lost_connection_with_pending_calls_does_not_block_the_reactor(own
     one = await node(redis.url)
     redis.freeze()
     calls: list[Deferred[Any]] = [
-        Deferred.fromCoroutine(one.hub.history(DAEMON, ("a",), NOW, 10, 1000)) for _ in range(3)
+        Deferred.fromCoroutine(one.hub.queries.history(DAEMON, ("a",), NOW, 10, 1000)) for _ in range(3)
     ]
     calls.append(Deferred.fromCoroutine(one.backend.kick("alice")))
     turns: list[float] = []

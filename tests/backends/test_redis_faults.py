@@ -276,8 +276,8 @@ async def test_while_redis_is_away_subscribers_stay_and_others_are_refused(own_r
     for ask in (
         one.publish("a", "x"),
         one.ear("a"),
-        one.hub.status(DAEMON, "a"),
-        one.hub.channels(DAEMON, "", "", 1),
+        one.hub.queries.status(DAEMON, "a"),
+        one.hub.queries.channels(DAEMON, "", "", 1),
     ):
         with pytest.raises(Unavailable, match="Redis"):
             await ask

@@ -192,7 +192,7 @@ async def test_a_query_that_began_before_a_subscription_makes_no_loss_of_it(redi
     subscribing = list[Deferred[None]]()
     is_answered = False
     reader.open = opened
-    await one.hub.history(DAEMON, ("a",), EVERYTHING, 10, 1 << 20)
+    await one.hub.queries.history(DAEMON, ("a",), EVERYTHING, 10, 1 << 20)
     is_answered = True
     await subscribing[0]
     await other.publish("a", "6")

@@ -156,16 +156,16 @@ async def test_counts_are_those_of_all_nodes_and_go_with_a_node(redis: RedisServ
     await other.ear("a", transport="websocket")
     await other.ear("*", "a", transport="sse")
     for each in (one, other):
-        status = await each.hub.status(DAEMON, "a")
+        status = await each.hub.queries.status(DAEMON, "a")
         assert status.subscribers == {"sse": 2, "websocket": 1}
     with pytest.raises(UnknownChannel):
-        await one.hub.status(DAEMON, "never")
-    assert (await other.hub.status(DAEMON, "a")).info.messages == 0
+        await one.hub.queries.status(DAEMON, "never")
+    assert (await other.hub.queries.status(DAEMON, "a")).info.messages == 0
     assert (await one.publish("a", "x")).subscribers == 1
     await other.stop()
 
     async def is_alone() -> bool:
-        return (await one.hub.status(DAEMON, "a")).subscribers == {"sse": 1}
+        return (await one.hub.queries.status(DAEMON, "a")).subscribers == {"sse": 1}
 
     await until_told(is_alone, "the counts without the node")
 
@@ -194,7 +194,7 @@ async def test_a_key_with_another_body_is_refused_at_another_node(redis: RedisSe
     for each in (one, other):
         with pytest.raises(IdempotencyMismatch):
             await each.hub.publish_all(DAEMON, [draft("a", b"2")], IdempotencyKey(KEY.text, b"other"))
-    assert (await one.hub.status(DAEMON, "a")).info.messages == 1
+    assert (await one.hub.queries.status(DAEMON, "a")).info.messages == 1
 
 
 async def test_prefixes_and_databases_keep_logs_apart(redis: RedisServer, node: Start) -> None:

@@ -122,4 +122,4 @@ class HubFixture:
     @property
     def subscribers(self) -> int:
         """The number of subscribers that have topics."""
-        return sum(bool(each.starts) for each in self.hub.connections(DAEMON, None, None, 10**6))
+        return sum(bool(each.starts) for each in self.hub.queries.connections(DAEMON, None, None, 10**6))

@@ -70,9 +70,9 @@ async def test_what_a_credential_does_not_allow_is_not_asked() -> None:
     with pytest.raises(NotGranted):
         await fixture.hub.publish(peer, draft("b", b"x"))
     with pytest.raises(NotGranted):
-        await fixture.hub.history(peer, ["b"], NOW, 1, 1)
+        await fixture.hub.queries.history(peer, ["b"], NOW, 1, 1)
     with pytest.raises(NotGranted):
-        await fixture.hub.status(peer, "b")
+        await fixture.hub.queries.status(peer, "b")
     assert not application.questions
 
 
@@ -80,13 +80,13 @@ async def test_the_daemon_itself_is_not_asked_about() -> None:
     fixture, application = await started("connect", "subscribe", "publish")
     await fixture.hub.publish(DAEMON, draft("a", b"x"))
     await fixture.hub.publish_all(DAEMON, [draft("a", b"x")])
-    await fixture.hub.history(DAEMON, ["a"], NOW, 1, 1)
+    await fixture.hub.queries.history(DAEMON, ["a"], NOW, 1, 1)
     assert not application.questions
 
 
 async def test_a_question_has_the_topics_and_what_is_known_of_the_peer() -> None:
     fixture, application = await started("subscribe")
-    await fixture.hub.history(alice(subscribe=["**"]), ["a", "b/*"], NOW, 1, 1)
+    await fixture.hub.queries.history(alice(subscribe=["**"]), ["a", "b/*"], NOW, 1, 1)
     assert application.questions == [
         Question("subscribe", ("a", "b/*"), "alice", b'{"sub":"alice"}', "10.0.0.1", None, "http", {})
     ]
@@ -145,7 +145,7 @@ async def test_topics_of_an_anonymous_subscriber_are_granted_from_now_on(has_his
 async def test_an_anonymous_peer_without_a_grant_in_the_answer_needs_a_token() -> None:
     fixture, _ = await started("subscribe", "publish")
     with pytest.raises(TokenMissing):
-        await fixture.hub.history(anonymous(), ["a"], NOW, 1, 1)
+        await fixture.hub.queries.history(anonymous(), ["a"], NOW, 1, 1)
     with pytest.raises(TokenMissing):
         await fixture.hub.publish(anonymous(), draft("a", b"x"))
 
@@ -165,7 +165,7 @@ async def test_a_credential_that_is_revoked_or_narrowed_while_the_application_is
     application.pending.pop().callback(Answer(True))
     with pytest.raises(NotGranted):
         await publishing
-    assert not (await fixture.hub.history(DAEMON, ["**"], NOW, 9, 9)).messages
+    assert not (await fixture.hub.queries.history(DAEMON, ["**"], NOW, 9, 9)).messages
 
 
 async def test_a_batch_asks_a_few_questions_at_a_time_and_one_per_channel() -> None:

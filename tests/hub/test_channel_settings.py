@@ -22,7 +22,7 @@ async def start() -> HubFixture:
 
 async def kept(fixture: HubFixture, channel: str) -> int:
     """Return how many messages of a channel are kept."""
-    return (await fixture.hub.status(DAEMON, channel)).info.messages
+    return (await fixture.hub.queries.status(DAEMON, channel)).info.messages
 
 
 async def test_message_without_a_ttl_gets_that_of_its_channel() -> None:

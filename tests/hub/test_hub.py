@@ -23,7 +23,7 @@ async def test_a_subscriber_gets_its_id_when_it_is_added() -> None:
     first, second = fixture.add(), fixture.add()
     ids = [peer.subscriber.peer.id for peer in (first, second)]
     assert len(set(ids)) == 2 and all(re.fullmatch(r"[0-9a-f]{32}", id) for id in ids)
-    assert list(fixture.hub.connections(DAEMON, None, None, 9)) == [first.subscriber, second.subscriber]
+    assert list(fixture.hub.queries.connections(DAEMON, None, None, 9)) == [first.subscriber, second.subscriber]
 
 
 async def test_a_removed_subscriber_is_closed_and_receives_nothing_more() -> None:
@@ -36,7 +36,7 @@ async def test_a_removed_subscriber_is_closed_and_receives_nothing_more() -> Non
     assert (removed.received, other.received) == ([], ["a:1"])
     assert removed.subscriber.is_closed
     assert removed.subscriber.closed_for is why
-    assert list(fixture.hub.connections(DAEMON, None, None, 9)) == [other.subscriber]
+    assert list(fixture.hub.queries.connections(DAEMON, None, None, 9)) == [other.subscriber]
 
 
 async def test_to_remove_a_subscriber_twice_is_a_programming_error() -> None:
@@ -89,6 +89,6 @@ async def test_a_connection_that_fails_to_close_is_aborted_and_its_subscriber_re
     fixture.turn()
     assert broken.is_aborted
     assert broken.subscriber.closed_for is refusal
-    assert list(fixture.hub.connections(DAEMON, None, None, 9)) == [other.subscriber]
+    assert list(fixture.hub.queries.connections(DAEMON, None, None, 9)) == [other.subscriber]
     assert [event["log_failure"].getErrorMessage() for event in expected_failures] == ["a bug"]
     assert (broken.received, other.received) == ([], ["a:1"])

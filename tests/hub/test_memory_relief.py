@@ -32,7 +32,7 @@ async def test_the_longest_queues_are_dropped_first_as_their_policies_permit() -
     assert isinstance(peers["longest"].closed_with, NoRoom)
     assert fixture.counters.refusals["no-room"] == fixture.counters.disconnects["no-room"] == 1
     assert fixture.counters.lagging == {"drop": 1, "latest": 1}
-    text = (await fixture.hub.metrics(DAEMON)).decode()
+    text = (await fixture.hub.metrics.text(DAEMON)).decode()
     assert 'pushd_dropped_total{policy="drop"} 4.0' in text
     assert 'pushd_dropped_total{policy="latest"} 3.0' in text
     assert f"pushd_waiting_bytes {4.0 * one + _RANGE_BYTES}" in text

@@ -36,7 +36,7 @@ async def test_a_key_with_another_digest_is_refused_and_publishes_nothing() -> N
     await fixture.hub.publish_all(DAEMON, [draft("a", b"x")], KEY)
     with pytest.raises(IdempotencyMismatch):
         await fixture.hub.publish_all(DAEMON, [draft("a", b"y")], KEY._replace(digest=b"other!"))
-    assert (await fixture.hub.status(DAEMON, "a")).info.messages == 1
+    assert (await fixture.hub.queries.status(DAEMON, "a")).info.messages == 1
 
 
 async def test_messages_have_the_subject_of_an_authenticated_publisher() -> None:
@@ -47,6 +47,6 @@ async def test_messages_have_the_subject_of_an_authenticated_publisher() -> None
     first, *refused = await fixture.hub.publish_all(alice, mixed)
     assert isinstance(first, Receipt)
     assert [type(each) for each in refused] == [StorageFailed, NotGranted]
-    recalled = await fixture.hub.history(DAEMON, ("a",), EVERYTHING, 10, 1 << 20)
+    recalled = await fixture.hub.queries.history(DAEMON, ("a",), EVERYTHING, 10, 1 << 20)
     assert [each.id for each in recalled.messages] == [each.id for each in (*receipts, first)]
     assert [each.sender for each in recalled.messages] == [None, "alice", "alice"]

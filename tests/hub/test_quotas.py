@@ -52,7 +52,7 @@ async def test_subject_may_have_as_many_connections_as_its_quota() -> None:
     add(fixture, identity_of("alice", issuer="forum"))
     fixture.hub.remove(first)
     add(fixture, identity_of("alice"))
-    assert len(fixture.hub.connections(DAEMON, None, None, 99)) == CONNECTIONS + 2
+    assert len(fixture.hub.queries.connections(DAEMON, None, None, 99)) == CONNECTIONS + 2
 
 
 async def test_anonymous_peers_share_the_quota_of_their_address() -> None:
@@ -168,7 +168,7 @@ def test_usage_is_that_of_the_open_connections(
     fixture.backend.has_nodes = has_nodes
     Deferred.fromCoroutine(fixture.start())
     for action, number, subject, topics in actions:
-        subscribers = list(fixture.hub.connections(DAEMON, None, None, 99))
+        subscribers = list(fixture.hub.queries.connections(DAEMON, None, None, 99))
         chosen = subscribers[number % len(subscribers)] if subscribers else None
         identity = None if subject is None else identity_of(subject)
         try:
@@ -179,7 +179,7 @@ def test_usage_is_that_of_the_open_connections(
         except Refusal:
             pass
         check_usage(fixture)
-    for subscriber in list(fixture.hub.connections(DAEMON, None, None, 99)):
+    for subscriber in list(fixture.hub.queries.connections(DAEMON, None, None, 99)):
         fixture.hub.remove(subscriber)
     assert len(fixture.hub._quotas) == 0
     assert not fixture.hub._quotas.shared_keys()
@@ -208,7 +208,7 @@ def act(fixture: HubFixture, action: str, subscriber: Subscriber, identity: Iden
 def check_usage(fixture: HubFixture) -> None:
     """Check that the usages are those of the open connections, and within the quotas."""
     connections, subscriptions = Counter[QuotaKey](), Counter[QuotaKey]()
-    for subscriber in fixture.hub.connections(DAEMON, None, None, 99):
+    for subscriber in fixture.hub.queries.connections(DAEMON, None, None, 99):
         usage = subscriber.peer.usage
         assert usage is not None and usage.key == subscriber.peer.quota_key
         connections[usage.key] += 1

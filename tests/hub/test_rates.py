@@ -42,7 +42,7 @@ def codes(outcomes: Sequence[Receipt | Refusal]) -> list[str]:
 
 async def kept(fixture: HubFixture, channel: str = "a") -> int:
     """Return the number of messages in the history of a channel."""
-    return (await fixture.hub.status(DAEMON, channel)).info.messages
+    return (await fixture.hub.queries.status(DAEMON, channel)).info.messages
 
 
 async def test_subject_may_publish_a_burst_and_then_its_rate() -> None:

@@ -44,7 +44,7 @@ async def run() -> AsyncIterator[Run]:
 def texts(daemon: Any, channel: str) -> list[str]:
     return [
         each.data.decode()
-        for each in result_of(daemon.hub.history(DAEMON, [channel], EVERYTHING, 1000, 1 << 20)).messages
+        for each in result_of(daemon.hub.queries.history(DAEMON, [channel], EVERYTHING, 1000, 1 << 20)).messages
     ]
 
 

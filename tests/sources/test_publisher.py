@@ -29,7 +29,7 @@ def test_source_may_publish_to_a_reserved_channel():
     harness = SourceHarness()
     publisher = SourcePublisher(harness.hub, harness.counters, "source x", "$sys/x", 10)
     assert result_of(publisher.publish([SourceMessage(b"1")])) == [True]
-    assert result_of(harness.hub.status(DAEMON, "$sys/x")).info.messages == 1
+    assert result_of(harness.hub.queries.status(DAEMON, "$sys/x")).info.messages == 1
 
 
 @pytest.mark.parametrize(

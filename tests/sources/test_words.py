@@ -25,7 +25,7 @@ def test_word_is_published_at_each_interval_and_the_last_ends():
         harness.clock.advance(1.0)
     assert published(harness) == [("I", False), ("said", False), ("Gute", False), ("Nacht", True)]
     assert running.called
-    assert result_of(harness.hub.status(DAEMON, "ch")).info.ended
+    assert result_of(harness.hub.queries.status(DAEMON, "ch")).info.ended
     assert {message.content_type for message in harness.messages} == {"text/plain; charset=utf-8"}
 
 
@@ -40,7 +40,7 @@ def test_restarts_after_the_pause():
     running = run(harness, "a b", pause=5.0)
     harness.clock.pump([1.0] * 6)
     assert published(harness) == [("a", False), ("b", True), ("a", False)]
-    assert not result_of(harness.hub.status(DAEMON, "ch")).info.ended
+    assert not result_of(harness.hub.queries.status(DAEMON, "ch")).info.ended
     harness.clock.advance(1.0)
     assert published(harness)[-1] == ("b", True)
     assert not running.called

@@ -244,7 +244,9 @@ class RunningDaemon:
     @property
     def stalled(self) -> int:
         """The number of paused subscribers."""
-        return sum(subscriber.is_paused for subscriber in self._service.hub.connections(DAEMON, None, None, 10**6))
+        return sum(
+            subscriber.is_paused for subscriber in self._service.hub.queries.connections(DAEMON, None, None, 10**6)
+        )
 
     @property
     def open_connections(self) -> int:

@@ -88,12 +88,12 @@ class Server:
 
     def only_id(self) -> str:
         """Return the id of the one connection."""
-        (subscriber,) = self.hub.connections(DAEMON, None, None, 2)
+        (subscriber,) = self.hub.queries.connections(DAEMON, None, None, 2)
         return subscriber.peer.id
 
     def check_nothing_left(self, client: Client) -> None:
         """Check that the connection is removed, and its slot is released when it is lost."""
-        assert list(self.hub.connections(DAEMON, None, None, 9)) == []
+        assert list(self.hub.queries.connections(DAEMON, None, None, 9)) == []
         assert (self.counters.connections["tail"], self.hub.budget.used) == (0, 0)
         client.lose()
         assert len(self.admission) == 0
@@ -119,7 +119,7 @@ async def test_a_client_subscribes_and_receives(server):
     client.send("a")
     await server.publish("one", "two")
     assert client.lines == ["MSG a E-2 one", "MSG a E-3 two"]
-    (subscriber,) = server.hub.connections(DAEMON, "a", None, 9)
+    (subscriber,) = server.hub.queries.connections(DAEMON, "a", None, 9)
     assert (subscriber.peer.transport, subscriber.peer.address) == ("tail", "192.0.2.1")
 
 
@@ -162,7 +162,7 @@ async def test_a_client_that_disconnects_is_removed(server):
     client.send("a")
     client.lose()
     assert len(server.admission) == 0
-    assert list(server.hub.connections(DAEMON, None, None, 10**6)) == []
+    assert list(server.hub.queries.connections(DAEMON, None, None, 10**6)) == []
     await server.publish("1")
     assert client.lines == []
 
@@ -216,7 +216,7 @@ async def test_a_connection_that_ends_while_its_topics_are_opened(server, ending
     opening.callback(None) if ending not in errors else opening.errback(Failure(errors[ending]))
     code = {"kick": ["kicked"], "lost": [], "refused": ["unavailable"], "bug": ["internal"]}[ending]
     assert [line.split()[1] for line in client.lines] == code
-    assert list(server.hub.connections(DAEMON, None, None, 9)) == []
+    assert list(server.hub.queries.connections(DAEMON, None, None, 9)) == []
     if ending != "lost":
         server.check_nothing_left(client)
 

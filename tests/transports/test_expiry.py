@@ -95,7 +95,7 @@ class Connection:
     @property
     def subscriber(self) -> Subscriber | None:
         """Its subscriber; None when it is closed."""
-        return next(iter(self._server.hub.connections(DAEMON, None, None, 9)), None)
+        return next(iter(self._server.hub.queries.connections(DAEMON, None, None, 9)), None)
 
     @property
     def is_open(self) -> bool:
@@ -218,7 +218,7 @@ async def test_reconnect_of_an_eventsource_whose_token_has_expired_is_told_so(
     else:
         assert head.startswith(b"HTTP/1.1 401 ")
         assert json.loads(body)["error"]["code"] == "token-expired"
-    assert not server.hub.connections(DAEMON, None, None, 9)
+    assert not server.hub.queries.connections(DAEMON, None, None, 9)
 
 
 @pytest.mark.parametrize("path", ["/longpoll/a", "/pull/a?interval=0&since=E-0"])
@@ -226,7 +226,7 @@ async def test_held_request_of_an_expired_token_is_refused(server: InMemoryServe
     transport = server.connect(is_http=True)
     protocol: Any = transport.protocol
     protocol.dataReceived(request(path, Authorization="Bearer alice:a"))
-    (subscriber,) = server.hub.connections(DAEMON, None, None, 9)
+    (subscriber,) = server.hub.queries.connections(DAEMON, None, None, 9)
     server.hub.disconnect(subscriber, TokenExpired("token has expired"))
     head, _, body = bytes(transport.value()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 401 ")
@@ -264,7 +264,7 @@ async def test_warning_that_fails_closes_its_connection_and_the_others_are_warne
     server: InMemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, other = Connection(server, "stream"), Connection(server, "stream")
-    first, second = server.hub.connections(DAEMON, None, None, 9)
+    first, second = server.hub.queries.connections(DAEMON, None, None, 9)
 
     warn = Subscriber.warn_of_expiry
 
@@ -275,6 +275,6 @@ async def test_warning_that_fails_closes_its_connection_and_the_others_are_warne
 
     monkeypatch.setattr(Subscriber, "warn_of_expiry", fail_once)
     other.pass_time(EXPIRES - 29)
-    assert list(server.hub.connections(DAEMON, None, None, 9)) == [second]
+    assert list(server.hub.queries.connections(DAEMON, None, None, 9)) == [second]
     assert WARNING in other.output
     assert WARNING not in broken.output

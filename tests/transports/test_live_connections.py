@@ -96,9 +96,9 @@ class Connection:
         """Check that nothing is left of the connection, also after it is lost."""
         for _ in range(2):
             assert (len(self.added), len(self.removed)) == (1, 1)
-            assert list(self.server.hub.connections(DAEMON, None, None, 9)) == []
+            assert list(self.server.hub.queries.connections(DAEMON, None, None, 9)) == []
             assert self.server.counters.connections[self.case.name] == 0
-            assert list(self.server.hub.connections(DAEMON, None, None, 10**6)) == []
+            assert list(self.server.hub.queries.connections(DAEMON, None, None, 10**6)) == []
             assert len(self.server.hub._quotas) == 0
             self.server.clock.advance(0)
             if len(self.server.admission):
@@ -161,7 +161,7 @@ async def test_an_open_connection_is_added_once_and_removed_once(server, case, e
     if ending == "bug":
         request.getfixturevalue("expected_failures")
     connection = Connection(server, case, monkeypatch)
-    (subscriber,) = server.hub.connections(DAEMON, "a", None, 9)
+    (subscriber,) = server.hub.queries.connections(DAEMON, "a", None, 9)
     assert (subscriber.peer.number, server.counters.connections[case.name]) == (1, 1)
     await ENDINGS[ending](connection)
     connection.check_removed_once()
@@ -178,7 +178,7 @@ async def test_a_connection_that_fails_to_close_is_removed_once(server, case, mo
     monkeypatch.setattr(type(connection.added[0].outlet), "close", fail)
     await kick(connection)
     assert [event["log_failure"].getErrorMessage() for event in expected_failures] == ["a bug"]
-    assert list(server.hub.connections(DAEMON, None, None, 9)) == []
+    assert list(server.hub.queries.connections(DAEMON, None, None, 9)) == []
     assert connection.transport.disconnected  # that is, aborted
     server.lose(connection.transport)
     connection.check_removed_once()
@@ -227,7 +227,7 @@ async def test_a_connection_that_ends_while_its_subscription_is_opened_is_remove
     server.backend.opening = opening
     connection = Connection(server, case, monkeypatch)
     assert server.counters.connections[case.name] == 1
-    assert [each.peer.number for each in server.hub.connections(DAEMON, None, None, 9)] == [1]
+    assert [each.peer.number for each in server.hub.queries.connections(DAEMON, None, None, 9)] == [1]
     await OPENING_ENDINGS[ending](connection)
     before = connection.output
     opening.callback(None)
@@ -358,7 +358,7 @@ async def test_close_all_leaves_connections_that_have_not_read_their_queue_if_as
     for transport in server.transports:
         transport.close_all(STOPPING, busy=True)
     assert slow.transport.disconnecting
-    assert len(server.hub.connections(DAEMON, None, None, 9)) == 0
+    assert len(server.hub.queries.connections(DAEMON, None, None, 9)) == 0
 
 
 @pytest.mark.parametrize("is_early", [False, True])

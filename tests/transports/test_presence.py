@@ -97,9 +97,9 @@ async def test_enters_with_the_subscription(server: InMemoryServer, case: Case) 
     connect(server, case)
     assert await members(server) == [MemberInfo("alice", 0.0, 2, b"null")]
     assert told(server) == ["enter alice"]
-    assert [dict(server.hub.presence.channels_of(each)) for each in server.hub.connections(DAEMON, None, None, 9)] == [
-        {"a": "alice"}
-    ] * 2
+    assert [
+        dict(server.hub.presence.channels_of(each)) for each in server.hub.queries.connections(DAEMON, None, None, 9)
+    ] == [{"a": "alice"}] * 2
 
 
 @each_transport(SUBSCRIBING)
@@ -121,7 +121,7 @@ async def test_lost_connection_leaves_after_the_grace(server: InMemoryServer, ca
 @each_transport(STREAMING)
 async def test_kicked_connection_leaves_at_once(server: InMemoryServer, case: Case) -> None:
     connect(server, case)
-    (subscriber,) = server.hub.connections(DAEMON, None, None, 9)
+    (subscriber,) = server.hub.queries.connections(DAEMON, None, None, 9)
     server.hub.kicks.kick(DAEMON, subscriber.peer.id)
     assert told(server) == ["enter alice", "leave alice kicked"]
 
@@ -138,7 +138,7 @@ async def test_revoked_connection_leaves_at_once(guarded: InMemoryServer, case: 
 @each_transport(STREAMING)
 async def test_slow_connection_leaves_after_the_grace(server: InMemoryServer, case: Case) -> None:
     transport = connect(server, case)
-    (subscriber,) = server.hub.connections(DAEMON, None, None, 9)
+    (subscriber,) = server.hub.queries.connections(DAEMON, None, None, 9)
     subscriber.policy = Policy.DISCONNECT
     transport.producer.pauseProducing()
     await server.publish("a", *map(str, range(30)))
@@ -190,7 +190,7 @@ async def test_invalid_options_are_refused(server: InMemoryServer, case: Case) -
     assert b"bad-parameter" in output or (1008).to_bytes(2) in output
     assert told(server) == []
     if case.is_http:
-        assert not server.hub.connections(DAEMON, None, None, 9)
+        assert not server.hub.queries.connections(DAEMON, None, None, 9)
 
 
 @each_transport(SUBSCRIBING)
@@ -200,7 +200,7 @@ async def test_failed_subscription_leaves_no_member(server: InMemoryServer, case
     output = bytes(transport.value())
     assert b"too-many-members" in output or (4429).to_bytes(2) in output
     assert not server.hub.presence._held
-    subscribers = server.hub.connections(DAEMON, None, None, 9)
+    subscribers = server.hub.queries.connections(DAEMON, None, None, 9)
     assert [list(each.starts) for each in subscribers] == ([] if case.is_http else [[]])
 
 
@@ -220,7 +220,7 @@ async def test_events_are_received(server: InMemoryServer, case: Case) -> None:
 
 async def test_anonymous_member_has_the_id_of_its_connection(server: InMemoryServer) -> None:
     connect(server, CASES[0], "presence=self")
-    (subscriber,) = server.hub.connections(DAEMON, None, None, 9)
+    (subscriber,) = server.hub.queries.connections(DAEMON, None, None, 9)
     assert told(server) == [f"enter {subscriber.peer.id}"]
 
 
@@ -293,7 +293,7 @@ def lines(server: InMemoryServer, transport: Any, text: str) -> list[str]:
 async def test_line_commands(server: InMemoryServer) -> None:
     transport = server.connect(is_http=False)
     server.clock.advance(5)
-    (subscriber,) = server.hub.connections(DAEMON, None, None, 9)
+    (subscriber,) = server.hub.queries.connections(DAEMON, None, None, 9)
     me = subscriber.peer.id
     assert lines(server, transport, "ENTER chat/a\r\n") == [f"+OK ENTER chat/a {me}"]
     assert lines(server, transport, 'ENTER chat/a id=bob { "x" : "\u2028" }\r\n') == ["+OK ENTER chat/a bob"]
@@ -347,7 +347,7 @@ async def test_websocket_commands(server: InMemoryServer) -> None:
 
 async def test_grant_that_is_lost_is_a_membership_that_is_lost(guarded: InMemoryServer) -> None:
     transport = connect(guarded, CASES[-1], "presence=self", "alice")
-    (subscriber,) = guarded.hub.connections(DAEMON, None, None, 9)
+    (subscriber,) = guarded.hub.queries.connections(DAEMON, None, None, 9)
     grant = Grant.parse({"subscribe": ["**"], "enter": []}, "alice", where="test")
     identity = Identity("alice", grant, "shop", None, "id2", (), -1.0)
     guarded.hub.credentials.accept(subscriber, identity)

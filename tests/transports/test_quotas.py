@@ -58,7 +58,7 @@ def connect(server: InMemoryServer, name: str, token: str, topics: str = "a") ->
 
 def connections(server: InMemoryServer) -> int:
     """Return the number of open connections with a subscriber."""
-    return len(server.hub.connections(DAEMON, None, None, 99))
+    return len(server.hub.queries.connections(DAEMON, None, None, 99))
 
 
 @ONE_WAY

@@ -71,7 +71,7 @@ class Revoked:
 
     def subscribers(self) -> list[Subscriber]:
         """Return the open subscribers."""
-        return list(self.server.hub.connections(DAEMON, None, None, 9))
+        return list(self.server.hub.queries.connections(DAEMON, None, None, 9))
 
     async def revoke(self) -> None:
         """Revoke the token of alice."""
@@ -203,7 +203,7 @@ async def test_new_connections_are_refused_although_the_token_is_cached(server: 
     protocol = lines.protocol
     protocol.dataReceived(b"AUTH alice\r\nSUB a\r\n")
     assert b"-ERR token-revoked" in lines.value()
-    assert len(server.hub.connections(DAEMON, "a", None, 9)) == 0
+    assert len(server.hub.queries.connections(DAEMON, "a", None, 9)) == 0
 
 
 async def test_reconnecting_event_source_is_told_and_does_not_come_back_soon(server: InMemoryServer) -> None:
@@ -236,7 +236,7 @@ async def test_blind_node_refuses_tokens_and_an_event_source_tries_again(
     protocol.dataReceived(request("/sse/a", **BEARER))
     assert events.value().startswith(b"HTTP/1.1 200 ")
     assert b"retry: " in events.value()
-    assert len(server.hub.connections(DAEMON, None, None, 9)) == 0
+    assert len(server.hub.queries.connections(DAEMON, None, None, 9)) == 0
     monkeypatch.setattr(type(server.backend), "revocations_age", 29.9)
     assert await server.context.authenticator.authenticate("alice")
 

@@ -66,7 +66,7 @@ async def test_query_of_all_channels_has_short_turns(
 
     hub = Hub(filled_backend, reactor, Counters())
     with ReactorTurns() as turns:
-        history = await hub.history(DAEMON, topics, since, 10_000, 16 << 20)
+        history = await hub.queries.history(DAEMON, topics, since, 10_000, 16 << 20)
         await hub._turns.next_turn()
         await hub._turns.next_turn()
     assert turns.longest < MAX_TURN_SECONDS
