@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import socket
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ def test_internal_is_used_in_one_module(name: str, module: str) -> None:
     assert users == {module}
 
 
+@cache
 def names_in(file: Path) -> set[str]:
     """Return the attributes, and the strings, of a Python file."""
     nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
