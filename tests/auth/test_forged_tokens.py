@@ -6,6 +6,7 @@ After RFC 8725 (JSON Web Token Best Current Practices), and published vulnerabil
 import hashlib
 import hmac
 import json
+import sys
 from typing import Any, NamedTuple
 
 import pytest
@@ -91,6 +92,11 @@ MEMBERS: list[tuple[str, Any]] = [
     ("enc", "A128GCM"),
     ("cty", "JWT"),
 ]
+# Before Python 3.12 the parser of JSON refuses what is nested more than about 1000 times.
+_REFUSES_NESTED = sys.version_info < (3, 12)
+_NESTED_CLAIMS = (Check.CLAIMS, "") if _REFUSES_NESTED else (Check.ISSUER, "iss")
+_NESTED_HEADER = (Check.HEADER, "") if _REFUSES_NESTED else (Check.HEADER, "alg")
+
 FORGED = [
     Forged("alg-none", f"{encode(head(alg='none'))}.{CLAIMS}.", Check.ALGORITHM, "alg"),
     Forged("alg-none-signed", hmac_token(head(alg="none")), Check.ALGORITHM, "alg"),
@@ -148,8 +154,8 @@ FORGED = [
     Forged("huge", hmac_token(body=claims(x="x" * 8192)), Check.SIZE),
     Forged("huge-dots", "." * 8193, Check.SIZE),
     Forged("nested-arrays", _raw(HEADER, encode(b"[" * 5000)), Check.CLAIMS),
-    Forged("nested-objects", _raw(HEADER, encode(b'{"a":' * 1000 + b"1" + b"}" * 1000)), Check.CLAIMS),
-    Forged("nested-header", _raw(encode(b'{"alg":' + b"[" * 1500 + b"]" * 1500 + b"}"), CLAIMS), Check.HEADER),
+    Forged("nested-objects", _raw(HEADER, encode(b'{"a":' * 1000 + b"1" + b"}" * 1000)), *_NESTED_CLAIMS),
+    Forged("nested-header", _raw(encode(b'{"alg":' + b"[" * 1500 + b"]" * 1500 + b"}"), CLAIMS), *_NESTED_HEADER),
     Forged("nested-token", _raw(HEADER, encode(TOKEN.encode("ascii"))), Check.CLAIMS),
     Forged("five-parts", f"{HEADER}.{CLAIMS}.{SIGNATURE}.x.y", Check.FORM),
     Forged("five-empty-parts", "....", Check.FORM),
