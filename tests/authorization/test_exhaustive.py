@@ -12,6 +12,8 @@ from pushd.api.pages import SCRIPTS
 from pushd.core import command as commands
 from pushd.http.resource import HttpResource
 from pushd.hub.hub import Hub
+from pushd.hub.metrics_report import MetricsReport
+from pushd.hub.queries import Queries
 from pushd.service.routes import AdminRoot
 from pushd.wire.line_commands import _PARSERS, CommandLimits, parse
 from pushd.wire.websocket_commands import _VERBS, CommandFrame
@@ -21,7 +23,7 @@ from tests.transports.daemon import RunningDaemon
 
 PUBLIC_CALLS = {
     "start", "begin_shutdown", "reconfigure", "stop", "turn", "renew_grants",  # the life of the daemon
-    "in_slices",  # encodes what a query has returned
+    "in_slices",  # of the queries: encodes what one has returned
 }  # fmt: skip
 """The calls of the hub without a peer: none reads, changes or returns anything of a channel."""
 WITHOUT_ANSWER = {("HEAD", "/ws")}
@@ -93,7 +95,8 @@ def test_every_command_has_a_row() -> None:
 def test_every_call_of_the_hub_takes_a_peer_or_a_subscriber() -> None:
     calls = {
         name: list(inspect.signature(member).parameters)
-        for name, member in vars(Hub).items()
+        for facade in (Hub, Queries, MetricsReport)
+        for name, member in vars(facade).items()
         if inspect.isfunction(member) and not name.startswith("_")
     }
     assert calls.keys() >= PUBLIC_CALLS
