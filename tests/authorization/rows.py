@@ -312,7 +312,7 @@ _STREAMS = ("sse", "stream", "multipart", "mixed")
 _ACCEPTS = ("text/event-stream", "application/x-ndjson", "multipart/mixed")
 _READ = ("subscribe", "history")
 _LINE = json.dumps({"channel": CHANNEL, "data": "x"})
-_SCRIPTS = ("/client.js", "/client-tabs.js", "/client-element.js")
+_SCRIPTS = ("/client.js", "/client-tabs.js", "/client-lease.js", "/client-element.js")
 _OPEN_PATHS = ("/", "/favicon.ico", "/demo/", "/console/", "/health/live", "/health/ready", *_SCRIPTS)
 
 HTTP_ROWS = (

@@ -49,6 +49,7 @@ ADDRESSES = {
     "/favicon.ico": READ,
     "/client.js": READ,
     "/client-tabs.js": READ,
+    "/client-lease.js": READ,
     "/client-element.js": READ,
     "/version": READ,
 }
