@@ -1,31 +1,43 @@
 /** Long polls, for where nothing else passes; and the history of one subscription. */
 
-import { type Engine, type Fault, type Sink } from "./engine.js";
+import type { Engine, Fault, Link, Sink } from "./engine.js";
 import { decode, type Gap, type Wire } from "./wire.js";
 
-/** Seconds for which the daemon holds a request. */
+/** Seconds for which the daemon holds a request, and milliseconds of silence after which a connection is replaced. */
 const HOLD = 25;
+const SILENCE_MS = 40_000;
+
+/** The link of a transport that consists of requests. */
+export interface HttpLink extends Link {
+  _heard: number;
+  readonly _signal: AbortSignal;
+}
+
+/** Make the link of a transport; when something has changed, it is replaced after `probeMs` of silence. */
+export const httpLink = (engine: Engine, probeMs: number): HttpLink => {
+  const abort = new AbortController();
+  const link = {
+    _heard: Date.now(),
+    _signal: abort.signal,
+    _check: (probe: boolean) => Date.now() - link._heard > (probe ? probeMs : SILENCE_MS) && abort.abort(),
+    _close: () => abort.abort(),
+  };
+  return (engine._link = link);
+};
 
 /** Poll until the connection fails; return why. */
 export const longPoll = async (engine: Engine): Promise<Fault> => {
-  const abort = new AbortController();
-  let began = Date.now();
-  engine._link = {
-    _check: (probe) => Date.now() - began > (probe ? 2000 : (HOLD + 15) * 1000) && abort.abort(),
-    _close: () => abort.abort(),
-  };
-  const [sinks, topics, start] = await prepare(engine, abort.signal);
+  const link = httpLink(engine, 2000);
+  const [sinks, topics, start] = await prepare(engine, link);
   // The first poll is answered at once.
-  for (let since = start, timeout = 0; sinks.length; timeout = HOLD) {
-    began = Date.now();
-    const [wires, cursor, hasEnded] = await poll(engine, topics, since, timeout, abort.signal);
-    engine._begin(sinks, since, undefined);
+  for (let since = start, timeout = 0, hasEnded = false; !hasEnded; timeout = HOLD) {
+    link._heard = Date.now();
+    const [wires, cursor, end] = await poll(engine, topics, since, timeout, link._signal);
+    engine._begin(sinks, since);
     wires.forEach((wire) => engine._receive(wire));
     since = cursor;
-    if (hasEnded) {
-      endAll(sinks);
-      break;
-    }
+    hasEnded = end;
+    if (hasEnded) endAll(sinks);
   }
   return {};
 };
@@ -38,11 +50,16 @@ export const topicsOf = (sinks: Iterable<Sink>): string[] => [...new Set([...sin
 /** Return what happens when the client is too slow: one choice for the connection. */
 export const slowOf = (sinks: Sink[]): string | undefined => sinks.find((sink) => sink.slow)?.slow;
 
-/** Return the sinks of a stream by HTTP, their topics, and the cursor from which none misses anything. */
-export const prepare = async (engine: Engine, signal: AbortSignal): Promise<[Sink[], string[], string]> => {
+/** Return the sinks of a stream by HTTP, their topics, and the cursor from which none misses anything; wait until there are sinks. */
+export const prepare = async (engine: Engine, link: HttpLink): Promise<[Sink[], string[], string]> => {
   const sinks = [...engine._sinks];
-  await Promise.all(sinks.map((sink) => sink._cursor || prefetch(engine, sink, signal)));
-  return [sinks, topicsOf(sinks), sinks.length ? engine._oldest(sinks) : ""];
+  if (!sinks[0]) {
+    engine._begin(sinks);
+    link._heard = Infinity;
+    await new Promise((_, reject) => (link._signal.onabort = reject));
+  }
+  await Promise.all(sinks.map((sink) => sink._cursor || prefetch(engine, sink, link._signal)));
+  return [sinks, topicsOf(sinks), engine._oldest(sinks)];
 };
 
 /** Deliver what is stored for a sink that has no cursor yet, and give it one. */

@@ -46,7 +46,10 @@ export class PushdError extends Error {
 /** Return whether another attempt may succeed without a change: faults of the network, of load, or of a server. */
 export const isTemporary = (error: unknown): boolean =>
   !(error instanceof PushdError) ||
-  /^(too-many-[^t]|rate|unav|sto|over|no-ro|request-t|int|http-(408|429|5))/.test(error.code);
+  /^(\d|too-many-[^t]|rate|unav|sto|over|no-ro|request-t|int|http-(408|429|5))/.test(error.code);
+
+/** Return whether an error is a refusal of what was asked for, whoever asks. */
+export const isRefusal = (error: unknown): error is PushdError => !isTemporary(error) && (error as PushdError).status != 401;
 
 /** Return a message with its binary data decoded. */
 export const decode = (wire: Wire): Message => {
@@ -79,17 +82,18 @@ export const intersects = (a: string, b: string): boolean => {
     const x = left[i];
     const y = right[i];
     if (x == null || y == null) return x == y;
-    if (!i && ((isWild(x) && y[0] == "$") || (isWild(y) && x[0] == "$"))) return false;
+    // No wildcard in the first segment matches a name that begins with `$`.
+    if (!i && "*$*".includes(x[0] + y[0])) return false;
     if (x == "**" || y == "**") return true;
     if (x != y && x != "*" && y != "*") return false;
   }
 };
 
-const isWild = (segment: string) => /^\*\*?$/.test(segment);
-
 /** Return topics as they stand in an address. */
 export const inPath = (topics: string[]): string =>
   topics.map((topic) => topic.split("/").map(encodeURIComponent).join("/")).join(",");
+
+export const ignore = () => {};
 
 /** Return a string that no other publish has. */
 export const unique = (): string => Date.now() + "-" + Math.random();
