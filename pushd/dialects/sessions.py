@@ -145,7 +145,7 @@ class Sessions(Generic[S]):
         if lease is None:
             return
         self._timers.cancel(lease)
-        session.end_stream()
+        session.stop_reading()
         if session.network is not None:
             self._by_network[session.network] -= 1
             if not self._by_network[session.network]:
