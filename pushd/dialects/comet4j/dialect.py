@@ -40,9 +40,23 @@ _REST_BYTES: Final = 16 << 10
 """Bytes of messages that a session keeps between two requests."""
 
 
+_SCRIPT: Final = "0.1.7"
+"""What `comet4j-0.1.7.js` sends as its version."""
+_WHOLE_MESSAGES: Final = b"""this.translateStreamData = function (text) {
+  var old = this.lastReceiveMessage, begin = text.indexOf(old) ? 0 : old.length, end = text.lastIndexOf(">") + 1;
+  this.lastReceiveMessage = text.slice(0, end);
+  return text.slice(begin, end) || '{"channel":"pushd/part"}';
+}, """
+"""What precedes the answer to the script that connects for streams, which evaluates it. The script evaluates a part of
+a message, too, and stops then. With this it waits for the rest, and reads a message without data meanwhile."""
+
+
 def frame(channel: str, data: object, time: float = 0, **others: object) -> bytes:
     """Return a message as percent-encoded JSON between ``<`` and ``>``."""
-    text = encode({"channel": channel, "data": data, "time": round(time * 1000), **others})
+    return _framed(encode({"channel": channel, "data": data, "time": round(time * 1000), **others}))
+
+
+def _framed(text: bytes) -> bytes:
     return b"<%b>" % quote(text, safe="").encode("ascii")
 
 
@@ -234,7 +248,10 @@ class Comet4jResource(HttpResource):
         session = self._sessions.add(Session(peer, topics, opening.cursor, style))
         seconds = self._streams.wheel.seconds + 1 if style == "stream" else _SECONDS
         timeout = round(1000 * (seconds + 5))
-        return frame(_SYSTEM, {"cId": session.id, "ws": style, "channels": topics, "timeout": timeout})
+        data = {"cId": session.id, "ws": style, "channels": topics, "timeout": timeout}
+        is_script = style == "stream" and parameter(request, b"cv") == _SCRIPT
+        before = _WHOLE_MESSAGES if is_script else b""
+        return _framed(before + encode({"channel": _SYSTEM, "data": data, "time": 0}))
 
     def _deliver(self, request: Request, session: Session, result: PollResult | None) -> None:
         """Answer with one message: the client reads no more of an answer."""
