@@ -128,7 +128,7 @@ class PushletResource(HttpResource):
         subjects = _required(request, b"p_subject")
         words = subjects.split(",")
         topics = parse_topics(",".join(topic for word in words for topic in topics_of(word)), most)
-        if len(session.topics) + len(topics) > most:
+        if session.size + len(topics) > most:
             raise TooManySubscriptions(f"a session must not have more than {most} topics")
         opening = await self._hub.start_position(request.peer, topics, NOW)
         if session.cursor is None or not session.subscriptions:

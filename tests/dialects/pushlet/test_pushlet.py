@@ -186,6 +186,30 @@ async def test_listening_again_adds_no_subscription(start_daemon):
         assert ack["p_event"] == "listen-ack"
 
 
+async def test_subscriptions_to_one_subject_are_limited(start_daemon):
+    daemon = await start_daemon(SETTINGS | {"limits.topics": 4})
+    id = await join(daemon)
+    for _ in range(2):
+        ack = (await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a"))[0]
+        assert ack["p_event"] == "subscribe-ack"
+    (nack,) = await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a")
+    assert "too-many" in nack["p_reason"]
+    await ask(daemon, p_event="unsubscribe", p_id=id, p_sid=ack["p_sid"])
+    assert (await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a"))[0]["p_event"] == "subscribe-ack"
+
+
+async def test_a_label_forges_nothing(start_daemon):
+    daemon = await start_daemon(SETTINGS)
+    label = "</script><script>alert(1)</script>\"'<!--\u2028\n></event>"
+    query = {"p_event": "subscribe", "p_subject": "/a", "p_label": label}
+    for kind in ("xml", "xml-strict", "json"):
+        (ack,) = await ask(daemon, p_id=await join(daemon, p_format=kind), **query)
+        assert (ack["p_event"], ack["p_label"]) == ("subscribe-ack", label)
+    body = await ask_js(daemon, p_id=id_in(await ask_js(daemon, p_event="join")), **query)
+    assert body.count("</script>") == 2, "of the page, and of the event"
+    assert not any(each in body for each in ("<!--", "\u2028"))
+
+
 async def test_frames_load_the_next_request_by_themselves(start_daemon):
     body = await ask_js(await start_daemon(SETTINGS), p_event="join-listen", p_mode="pull", p_subject="/a")
     assert re.search(r'<script>again\("\?p_id=\w+&p_event=refresh",0\)</script>', body)
