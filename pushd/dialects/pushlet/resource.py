@@ -1,4 +1,4 @@
-"""The address of Pushlet: ``/pushlet.srv?p_event=…``. A refusal is a nack, with the status 200."""
+"""The address of Pushlet: ``/pushlet.srv?p_event=…``. A refusal is a nack."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -24,6 +24,8 @@ _PULL_SECONDS: Final = 25.0
 _MODES: Final = ("stream", "pull", "poll")
 _JSON: Final = "application/json"
 _JOINS: Final = ("join", "join-listen")
+_LISTENING: Final = ("join-listen", "listen", "refresh")
+"""Events whose refusal has an error status: the Java client ignores a nack, and would listen again without a pause."""
 _DEFAULT_FORMAT: Final = "js"
 """As in Pushlet: the script `js-pushlet-client.js` names none."""
 _DEFAULT_MODE: Final = "stream"
@@ -68,8 +70,7 @@ class PushletResource(HttpResource):
             event = _required(request, b"p_event")
             session = None if event in _JOINS else self._find(request)
         except Refusal as refusal:
-            request.setResponseCode(400)
-            return self._nack(request, None, refusal)
+            return self._nack(request, None, refusal, 400)
         joined = None
         try:
             if session is None:
@@ -78,7 +79,7 @@ class PushletResource(HttpResource):
         except Refusal as refusal:
             if joined is not None:
                 self._sessions.end(joined)
-            return self._nack(request, session, refusal)
+            return self._nack(request, session, refusal, 400 if event in _LISTENING else 200)
 
     def _find(self, request: Request) -> Session:
         found = self._sessions.find(_required(request, b"p_id"), request.peer)
@@ -86,8 +87,9 @@ class PushletResource(HttpResource):
             raise BadRequest("there is no such session: join again")
         return found
 
-    def _nack(self, request: Request, session: Session | None, refusal: Refusal) -> bytes:
+    def _nack(self, request: Request, session: Session | None, refusal: Refusal, status: int) -> bytes:
         """Answer with a refusal, in the format of the session, if there is one, or of the request."""
+        request.setResponseCode(status)
         self.context.counters.count_refusal(refusal, self.context.requester(request, "pushlet"))
         kind = request.args.get(b"p_format", [b""])[0].decode("latin-1")
         wire = session.wire if session is not None else WIRES.get(kind, WIRES[_DEFAULT_FORMAT])
@@ -97,7 +99,7 @@ class PushletResource(HttpResource):
         if event == "join":
             ack = session.wire.event("join-ack", p_id=session.id, p_format=session.wire.kind)
             return self._document(request, session.wire, [ack])
-        if event in ("join-listen", "listen", "refresh"):
+        if event in _LISTENING:
             return await self._listen(request, session, event)
         handler = self._handlers.get(event)
         if handler is None:
