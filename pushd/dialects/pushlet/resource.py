@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from pushd.core.cursor import NOW, parse_id
+from pushd.core.cursor import NOW, MessageId, Now, parse_id
 from pushd.core.errors import BadParameter, BadRequest, Refusal, TooManySubscriptions
 from pushd.core.message import draft
 from pushd.core.names import check_publishable, parse_topics
@@ -12,7 +12,7 @@ from pushd.core.poll import PollResult
 from pushd.dialects.pushlet.events import STREAMS, WIRES, EventWire
 from pushd.dialects.pushlet.sessions import Session, topics_of
 from pushd.dialects.session_streams import SessionStreams
-from pushd.dialects.sessions import Sessions, hurry
+from pushd.dialects.sessions import Sessions, hurry, session_since, set_cursor
 from pushd.http.query import parameter, require_no_subpath
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -138,6 +138,7 @@ class PushletResource(HttpResource):
         session.subscriptions[id] = words
         hurry(session.waiting)  # it waits for messages of the other topics only
         await self._streams.update(session)
+        set_cursor(request, session.cursor)
         label = parameter(request, b"p_label")
         return {"p_subject": subjects, "p_sid": id} | ({} if label is None else {"p_label": label})
 
@@ -173,6 +174,7 @@ class PushletResource(HttpResource):
     async def _listen(self, request: Request, session: Session, event: str) -> Answer:
         """Answer with what follows the cursor: with a stream, or with one answer, which waits after a refresh."""
         fields = {} if event == "refresh" else await self._begin_listening(request, session)
+        await self._move(request, session)
         ack = session.ack(event, fields)
         if session.mode == "stream":
             first = ack + session.watch(2 * self._streams.wheel.seconds)
@@ -188,6 +190,15 @@ class PushletResource(HttpResource):
         await self._held.hold(request, "pushlet", topics, session.cursor, _PULL_SECONDS if waits else 0.0, answer)
         return None
 
+    async def _move(self, request: Request, session: Session) -> None:
+        """Move the cursor to where a request asks to go on, if it does: its client has received what is before."""
+        since = session_since(request, b"p_since")
+        if isinstance(since, Now) or not session.topics:
+            return
+        if not isinstance(since, MessageId):
+            since = (await self._hub.start_position(request.peer, session.topics, since)).cursor
+        session.cursor = since
+
     def _deliver(
         self, request: Request, session: Session, topics: Sequence[str], ack: bytes, result: PollResult | None
     ) -> None:
@@ -202,6 +213,7 @@ class PushletResource(HttpResource):
             events += [*map(wire.gap, result.gaps), *(each.frame(wire) for each in result.deliveries)]
         if was_waiting:
             events.append(self._refresh(session, is_late=result.has_ended))
+            set_cursor(request, session.cursor)
         request.answer(self._document(request, wire, events))
 
     def _refresh(self, session: Session, *, is_late: bool = False) -> bytes:
