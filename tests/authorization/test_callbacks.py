@@ -10,7 +10,8 @@ import pytest_twisted
 
 from pushd.auth.callback_question import CALLBACK_ACTIONS
 from tests.authorization.credentials import EVERYTHING, Credentials, only, subject_of
-from tests.authorization.rows import ALLOWED, ROWS, Prepared, Row
+from tests.authorization.every_row import ROWS
+from tests.authorization.row import ALLOWED, Prepared, Row
 from tests.daemon_fixtures import Start
 from tests.service.application import Application, application, response, write_callback
 

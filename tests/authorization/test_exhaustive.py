@@ -15,7 +15,8 @@ from pushd.hub.hub import Hub
 from pushd.service.routes import AdminRoot
 from pushd.wire.line_commands import _PARSERS, CommandLimits, parse
 from pushd.wire.websocket_commands import _VERBS, CommandFrame
-from tests.authorization.rows import COMMAND_ROWS, HTTP_ROWS, V1, Http, Line
+from tests.authorization.command_rows import COMMAND_ROWS, V1, Line
+from tests.authorization.http_rows import HTTP_ROWS, Http
 from tests.daemon_fixtures import Start
 from tests.transports.daemon import RunningDaemon
 

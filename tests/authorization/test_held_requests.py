@@ -8,7 +8,7 @@ import pytest
 import pytest_twisted
 
 from tests.authorization.credentials import EVERYTHING, SETUP, Credentials, bearer, subject_of
-from tests.authorization.rows import CHANNEL
+from tests.authorization.row import CHANNEL
 from tests.daemon_fixtures import Start
 from tests.dialects.bayeux.client import Bayeux
 from tests.dialects.bayeux.test_streams import Socket

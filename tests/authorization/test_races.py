@@ -12,8 +12,10 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from pushd.core.errors import TokenInvalid
 from pushd.core.idempotency import IdempotencyCache
 from pushd.core.identity import Identity
+from tests.authorization.command_rows import COMMAND_ROWS, V1, Bare
 from tests.authorization.credentials import EVERYTHING, SETUP, Credentials, Grants, bearer, only
-from tests.authorization.rows import ALLOWED, CHANNEL, COMMAND_ROWS, HTTP_ROWS, V1, Bare, Http, Prepared, Row, prepare
+from tests.authorization.http_rows import HTTP_ROWS, Http
+from tests.authorization.row import ALLOWED, CHANNEL, Prepared, Row, prepare
 from tests.backends.redis_server import RedisServer
 from tests.daemon_fixtures import Start
 from tests.transports.daemon import RunningDaemon, turns, until, until_ready
