@@ -76,3 +76,5 @@ class Row:
     prepare: Callable[[RunningDaemon], Coroutine[Any, Any, "Prepared"]] = field(default=prepare, repr=False)
     needs_token: bool = False
     """Whether it is refused without a credential even where everything is granted to anonymous peers."""
+    begins_session: bool = False
+    """Whether it does no more than to begin a session, for which an application that decides about topics suffices."""

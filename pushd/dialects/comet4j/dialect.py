@@ -21,7 +21,7 @@ from pushd.core.peer import Peer
 from pushd.core.poll import PollResult
 from pushd.dialects.interface import DialectContext
 from pushd.dialects.session_streams import SessionStreams, StreamingSession
-from pushd.dialects.sessions import Limits, Sessions, session_since, set_cursor
+from pushd.dialects.sessions import Limits, Sessions, session_since, session_start, set_cursor
 from pushd.http.query import parameter, require_no_subpath
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -242,7 +242,7 @@ class Comet4jResource(HttpResource):
             raise BadParameter("ws must be lpool or stream")
         names = parameter(request, b"channels") or ",".join(self.channels)
         topics = parse_topics(names, self.context.limits.topics)
-        opening = await self._hub.start_position(request.peer, topics, session_since(request, b"since"))
+        opening = await session_start(self._hub, request.peer, topics, session_since(request, b"since"))
         peer = self.context.peer_of(request, "comet4j")
         style = "stream" if style == "stream" else "lpool"
         session = self._sessions.add(Session(peer, topics, opening.cursor, style))

@@ -12,7 +12,7 @@ from pushd.core.poll import PollResult
 from pushd.dialects.pushlet.events import STREAMS, WIRES, EventWire
 from pushd.dialects.pushlet.sessions import Session, topics_of
 from pushd.dialects.session_streams import SessionStreams
-from pushd.dialects.sessions import Sessions, hurry, session_since, set_cursor
+from pushd.dialects.sessions import Sessions, hurry, session_since, session_start, set_cursor
 from pushd.http.query import parameter, require_no_subpath
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
@@ -109,6 +109,7 @@ class PushletResource(HttpResource):
         wire = WIRES.get(parameter(request, b"p_format") or _DEFAULT_FORMAT)
         if wire is None:
             raise BadParameter("p_format must be js, xml, xml-strict or json")
+        self._hub.callbacks.check_session(request.peer, "join")
         return self._sessions.add(Session(self.context.peer_of(request, "pushlet"), wire))
 
     async def _begin_listening(self, request: Request, session: Session) -> Mapping[str, str]:
@@ -130,7 +131,7 @@ class PushletResource(HttpResource):
         topics = parse_topics(",".join(topic for word in words for topic in topics_of(word)), most)
         if len(session.topics) + len(topics) > most:
             raise TooManySubscriptions(f"a session must not have more than {most} topics")
-        opening = await self._hub.start_position(request.peer, topics, NOW)
+        opening = await session_start(self._hub, request.peer, topics, NOW)
         if session.cursor is None or not session.subscriptions:
             session.cursor = opening.cursor
         id = f"s{session.next_id}"
@@ -196,7 +197,7 @@ class PushletResource(HttpResource):
         if isinstance(since, Now) or not session.topics:
             return
         if not isinstance(since, MessageId):
-            since = (await self._hub.start_position(request.peer, session.topics, since)).cursor
+            since = (await session_start(self._hub, request.peer, session.topics, since)).cursor
         session.cursor = since
 
     def _deliver(
