@@ -2,7 +2,6 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
@@ -10,10 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 from pushd.core.cursor import Latest, MessageId, Since, parse_since
 from pushd.core.errors import BadSince, TooManyConnections
 from pushd.core.peer import Peer
-from pushd.core.replay import StartPosition
 from pushd.http.query import parameter
 from pushd.http.request import Request
-from pushd.hub.hub import Hub
 from pushd.net.coarse_timers import CoarseTimers
 
 _ID_BYTES: Final = 20
@@ -88,15 +85,6 @@ def session_since(request: Request, name: bytes) -> Since:
     if isinstance(since, Latest):
         raise BadSince(f"{name.decode('ascii')}=latest is not supported: a session has one cursor for all channels")
     return since
-
-
-async def session_start(hub: Hub, peer: Peer, topics: Sequence[str], since: Since) -> StartPosition:
-    """Return where a session begins to read topics: what was missed between two requests is read from the history.
-
-    :raises NotGranted: when the peer may not subscribe to one of the topics, or not read its history.
-    """
-    await hub.callbacks.check_read(peer, topics, "subscribe", "history")
-    return await hub.start_position(peer, topics, since)
 
 
 def set_cursor(request: Request, cursor: MessageId | None) -> None:

@@ -20,11 +20,12 @@ from pushd.core.names import parse_topics
 from pushd.core.peer import Peer
 from pushd.core.poll import PollResult
 from pushd.dialects.interface import DialectContext
+from pushd.dialects.session_resource import SessionResource
 from pushd.dialects.session_streams import SessionStreams, StreamingSession
-from pushd.dialects.sessions import Limits, Sessions, session_since, session_start, set_cursor
+from pushd.dialects.sessions import Limits, Sessions, session_since, set_cursor
 from pushd.http.query import parameter, require_no_subpath
 from pushd.http.request import Request
-from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.http.resource import Answer, HttpContext
 from pushd.hub.hub import Hub
 from pushd.transports.held_requests import HeldRequests
 from pushd.transports.http_stream import StreamFormat
@@ -181,10 +182,9 @@ class Session(StreamingSession):
         return encoded
 
 
-class Comet4jResource(HttpResource):
+class Comet4jResource(SessionResource):
     """Executes one command for each request."""
 
-    parameters = None
     transport_name = "comet4j"
 
     def __init__(
@@ -195,9 +195,8 @@ class Comet4jResource(HttpResource):
         all_sessions: Sessions[Session],
         streams: SessionStreams[Session],
     ) -> None:
-        super().__init__(context)
+        super().__init__(context, hub)
         self.channels: Sequence[str] = ()
-        self._hub = hub
         self._held = held
         self._sessions = all_sessions
         self._streams = streams
@@ -227,7 +226,9 @@ class Comet4jResource(HttpResource):
             await self._streams.open(request, session, _STREAM)
             return None
         if session.rest:
-            await self._hub.start_position(request.peer, session.topics, session.cursor)  # is it still allowed?
+            await self.check_rights(request, session.topics)
+            if request.is_disconnected:
+                return None
             if encoded := session.next():
                 set_cursor(request, session.cursor)
                 return encoded
@@ -242,7 +243,7 @@ class Comet4jResource(HttpResource):
             raise BadParameter("ws must be lpool or stream")
         names = parameter(request, b"channels") or ",".join(self.channels)
         topics = parse_topics(names, self.context.limits.topics)
-        opening = await session_start(self._hub, request.peer, topics, session_since(request, b"since"))
+        opening = await self.start(request, topics, session_since(request, b"since"))
         peer = self.context.peer_of(request, "comet4j")
         style = "stream" if style == "stream" else "lpool"
         session = self._sessions.add(Session(peer, topics, opening.cursor, style))

@@ -11,11 +11,12 @@ from pushd.core.names import check_publishable, parse_topics
 from pushd.core.poll import PollResult
 from pushd.dialects.pushlet.events import STREAMS, WIRES, EventWire
 from pushd.dialects.pushlet.sessions import Session, topics_of
+from pushd.dialects.session_resource import SessionResource
 from pushd.dialects.session_streams import SessionStreams
-from pushd.dialects.sessions import Sessions, hurry, session_since, session_start, set_cursor
+from pushd.dialects.sessions import Sessions, hurry, session_since, set_cursor
 from pushd.http.query import parameter, require_no_subpath
 from pushd.http.request import Request
-from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.http.resource import Answer, HttpContext
 from pushd.hub.hub import Hub
 from pushd.transports.held_requests import HeldRequests
 from pushd.wire.json_messages import encode
@@ -29,10 +30,9 @@ _DEFAULT_FORMAT: Final = "js"
 _DEFAULT_MODE: Final = "stream"
 
 
-class PushletResource(HttpResource):
+class PushletResource(SessionResource):
     """Executes one event for each request."""
 
-    parameters = None
     transport_name = "pushlet"
 
     def __init__(
@@ -43,8 +43,7 @@ class PushletResource(HttpResource):
         sessions: Sessions[Session],
         streams: SessionStreams[Session],
     ) -> None:
-        super().__init__(context)
-        self._hub = hub
+        super().__init__(context, hub)
         self._held = held
         self._sessions = sessions
         self._streams = streams
@@ -131,7 +130,7 @@ class PushletResource(HttpResource):
         topics = parse_topics(",".join(topic for word in words for topic in topics_of(word)), most)
         if len(session.topics) + len(topics) > most:
             raise TooManySubscriptions(f"a session must not have more than {most} topics")
-        opening = await session_start(self._hub, request.peer, topics, NOW)
+        opening = await self.start(request, topics, NOW)
         if session.cursor is None or not session.subscriptions:
             session.cursor = opening.cursor
         id = f"s{session.next_id}"
@@ -197,7 +196,7 @@ class PushletResource(HttpResource):
         if isinstance(since, Now) or not session.topics:
             return
         if not isinstance(since, MessageId):
-            since = (await session_start(self._hub, request.peer, session.topics, since)).cursor
+            since = (await self.start(request, session.topics, since)).cursor
         session.cursor = since
 
     def _deliver(
