@@ -8,9 +8,13 @@ from urllib.parse import unquote
 
 import pytest
 
+from pushd.core.errors import Unavailable
 from tests.dialects.test_session_cursors import SETTINGS, each_session, receive
-from tests.transports.daemon import until
+from tests.transports.client import Closed, Refused
+from tests.transports.daemon import until, until_ready
+from tests.transports.every_client import each_client
 from tests.transports.http_client import HttpClient, encode_request
+from tests.transports.session_clients import SESSIONS
 
 PUSHLET = "/pushlet.srv?p_event=join-listen&p_mode=pull&p_format=json&p_subject=/a"
 COMET4J = "/comet4j?cmd=conn&channels=a"
@@ -65,6 +69,23 @@ async def test_comet4j_has_a_cursor_in_conn_only_since_its_script_repeats_the_pa
         assert (message["data"], message["id"]) == (text, answer.headers["pushd-cursor"])
 
 
+async def test_a_client_of_pushlet_whose_topics_cannot_be_opened_comes_back_later(start_daemon, monkeypatch):
+    daemon = await start_daemon(SETTINGS)
+    *_, refresh = (await daemon.request("GET", PUSHLET)).json
+
+    async def fail(*arguments):
+        raise Unavailable("the backend is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(daemon._service.hub._backend, "open", fail)
+        (again,) = (await daemon.request("GET", refresh["p_url"])).json
+    assert (again["p_event"], again["p_wait"], again["p_url"]) == ("refresh", "3000", refresh["p_url"])
+    assert await daemon.metric('pushd_refusals_total{code="unavailable"}') == 1
+    await daemon.publish("a", "one")
+    _, event, _ = (await daemon.request("GET", again["p_url"])).json
+    assert event["data"] == "one"
+
+
 @pytest.mark.parametrize("address", [f"{PUSHLET}&p_since=latest", f"{COMET4J}&since=latest"])
 async def test_a_cursor_for_each_channel_is_refused(start_daemon, address):
     answer = await (await start_daemon(SETTINGS)).request("GET", address)
@@ -86,3 +107,55 @@ async def test_the_subject_of_all_subjects(start_daemon):
     await daemon.publish("any/channel", "one")
     _, event, _ = (await daemon.request("GET", refresh["p_url"])).json
     assert (event["p_subject"], event["data"]) == ("/any/channel", "one")
+
+
+async def move(client, daemon):
+    """Let the next request of a client reach a daemon that does not know its session; return its next session."""
+    before, client.daemon = client.daemon, daemon
+    (subscriber,) = before.subscribers("a")
+    assert (await before.request("DELETE", f"/connections/{subscriber.peer.id}")).status == 200
+    assert isinstance(await client.next(), Closed)
+    assert isinstance(client.refused, Refused)
+    assert client.refused.status == (404 if "comet4j" in client.label else 400)
+    again = type(client)(daemon)
+    await again.subscribe("a", since=client.cursor)
+    return again
+
+
+@each_client(SESSIONS)
+async def test_a_client_whose_request_reaches_another_node_begins_again_and_loses_nothing(
+    start_daemon, one_redis, client_class
+):
+    one_redis.ask("FLUSHALL")
+    one, two = [await start_daemon(SETTINGS | {"backend.url": one_redis.url}) for _ in range(2)]
+    await until_ready(one)
+    await until_ready(two)
+    client = client_class(one)
+    await client.subscribe("a")
+    await one.publish("a", "1")
+    assert await client.data(1) == [b"1"]
+    await until(lambda: [each for each in one.subscribers("a") if getattr(each, "position", True)], "the next request")
+    again = await move(client, two)
+    await one.publish("a", "2")
+    assert await again.data(1) == [b"2"]
+
+
+@each_client(SESSIONS)
+async def test_a_client_begins_again_after_a_restart_and_loses_nothing(start_daemon, tmp_path, client_class):
+    settings = SETTINGS | {"backend.data_dir": tmp_path}
+    daemon = await start_daemon(settings)
+    client = client_class(daemon)
+    await client.subscribe("a")
+    await daemon.publish("a", "1")
+    assert await client.data(1) == [b"1"]
+    await daemon.stop()
+    assert isinstance(await client.next(), Closed)
+    daemon = await start_daemon(settings)
+    await daemon.publish("a", "2")
+    client.daemon = daemon
+    client.start()
+    assert isinstance(await client.next(), Closed)
+    assert client.refused is not None
+    again = client_class(daemon)
+    await again.subscribe("a", since=client.cursor)
+    assert await again.data(1) == [b"2"]

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlencode, urljoin
 
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.error import ConnectionDone
 
 from tests.transports.client import Client, Closed, Received, Refused, data_of
 from tests.transports.http_client import Answer, HttpClient, encode_request
@@ -19,12 +20,16 @@ from tests.transports.http_client import Answer, HttpClient, encode_request
 _SCRIPT = re.compile(r"<script>parent\.push\(([^<]*)\)</script>\n")
 _NEXT_PAGE = re.compile(r'<script>again\("([^"<]*)",[0-9]+\)</script>\n')
 
+_REASON = re.compile(r'"p_reason","([a-z-]+):')
+
 
 class SessionClient(Client, ABC):
-    """A session. It goes on until its connection is cut, or it is refused."""
+    """A session. It goes on until its connection is cut, or it is refused, at the daemon that it has then."""
 
     reports_gaps = False
     has_events = False
+    refused: Refused | None = None
+    """Why it does not go on."""
 
     @abstractmethod
     async def _ask_again(self) -> None:
@@ -39,6 +44,9 @@ class SessionClient(Client, ABC):
             while True:
                 await self._ask_again()
         except ConnectionRefusedError:  # the daemon has stopped, after the end of an answer
+            self.deliver_result(Closed(None, True))
+        except Refused as refused:
+            self.refused = refused
             self.deliver_result(Closed(None, True))
         except Exception:
             self.deliver_result(Closed(None, False))
@@ -94,7 +102,6 @@ class PushletPull(SessionClient):
     _format = "json"
     _id = ""
     _next = ""
-    _refused: Refused | None = None
 
     async def subscribe(self, topics: str, since: str | None = None, slow: str | None = None) -> None:
         """See `Client`."""
@@ -120,8 +127,9 @@ class PushletPull(SessionClient):
 
     def check(self, answer: Answer) -> None:
         """See `SessionClient`; a nack is an answer, too."""
-        if answer.status not in (200, 400):
-            super().check(answer)
+        if answer.status == 400:  # there is no session, and so no format
+            raise Refused(_REASON.findall(answer.body.decode())[0], 400)
+        super().check(answer)
         for event in self.events(answer.body.decode()):
             if event["p_event"] == "nack":
                 raise Refused(event["p_reason"].partition(":")[0])
@@ -152,7 +160,7 @@ class PushletPull(SessionClient):
             case "hb":
                 self.deliver_result(None)
             case "abort" | "nack":
-                self._refused = Refused(event["p_reason"].partition(":")[0])
+                self.refused = Refused(event["p_reason"].partition(":")[0])
 
 
 class PushletStream(PushletPull):
@@ -181,8 +189,8 @@ class PushletStream(PushletPull):
 
     async def _end_of_page(self) -> None:
         await self._end
-        if self._refused is not None:
-            raise self._refused
+        if self.refused is not None:
+            raise self.refused
 
     def feed(self, text: str) -> None:
         """See `SessionClient`."""
@@ -248,7 +256,7 @@ class Comet4jPoll(SessionClient):
 
 
 class Comet4jStream(Comet4jPoll):
-    """comet4j in the work style stream."""
+    """comet4j in the work style stream. Like its script, it closes a stream that has ended."""
 
     label = "comet4j-stream"
     transport_name = "comet4j-stream"
@@ -256,11 +264,23 @@ class Comet4jStream(Comet4jPoll):
 
     async def listen(self) -> None:
         """See `Comet4jPoll`."""
+        self._has_ended = False
         self._end = await self.read_stream(self._revival)
 
     async def _ask_again(self) -> None:
-        await self._end
+        try:
+            await self._end
+        except ConnectionDone:
+            if not self._has_ended:
+                raise
         await self.listen()
+
+    def take_message(self, decoded: Any) -> None:
+        """See `Comet4jPoll`."""
+        super().take_message(decoded)
+        if decoded["channel"] == "c4j":
+            self._has_ended = True
+            self.protocol.transport.loseConnection()
 
     def feed(self, text: str) -> None:
         """See `SessionClient`."""

@@ -19,6 +19,7 @@ from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext
 from pushd.hub.hub import Hub
 from pushd.transports.held_requests import HeldRequests
+from pushd.transports.http_stream import TEMPORARY
 from pushd.wire.json_messages import encode
 
 _PULL_SECONDS: Final = 25.0
@@ -77,6 +78,8 @@ class PushletResource(SessionResource):
         except Refusal as refusal:
             if joined is not None:
                 self._sessions.end(joined)
+            if event == "refresh" and session is not None and isinstance(refusal, TEMPORARY):
+                return self._come_back(request, session, refusal)
             return self._nack(request, session, refusal)
 
     def _find(self, request: Request) -> Session:
@@ -84,6 +87,11 @@ class PushletResource(SessionResource):
         if found is None:
             raise BadRequest("there is no such session: join again")
         return found
+
+    def _come_back(self, request: Request, session: Session, refusal: Refusal) -> bytes:
+        """Answer a client that has to send its request again later: after a nack it would send none."""
+        self.context.counters.count_refusal(refusal, self.context.requester(request, "pushlet"))
+        return self._document(request, session.wire, [session.refresh(is_late=True)])
 
     def _nack(self, request: Request, session: Session | None, refusal: Refusal) -> bytes:
         """Answer with a refusal, in the format of the session, if there is one, or of the request."""
