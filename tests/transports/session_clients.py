@@ -20,7 +20,7 @@ from tests.transports.http_client import Answer, HttpClient, encode_request
 _SCRIPT = re.compile(r"<script>parent\.push\(([^<]*)\)</script>\n")
 _NEXT_PAGE = re.compile(r'<script>again\("([^"<]*)",[0-9]+\)</script>\n')
 
-_REASON = re.compile(r'"p_reason","([a-z-]+):')
+_REASON = re.compile(r'"p_reason"[,:]"([a-z-]+):')
 
 
 class SessionClient(Client, ABC):
@@ -127,7 +127,7 @@ class PushletPull(SessionClient):
 
     def check(self, answer: Answer) -> None:
         """See `SessionClient`; a nack is an answer, too."""
-        if answer.status == 400:  # there is no session, and so no format
+        if answer.status == 400:  # in the format js, if there is no session
             raise Refused(_REASON.findall(answer.body.decode())[0], 400)
         super().check(answer)
         for event in self.events(answer.body.decode()):

@@ -34,7 +34,7 @@ function again(query, wait) {
     probe.onload = function () { probe.status < 500 ? location.replace(query) : later() };
     probe.open("GET", query.replace("=refresh", "=hb"));
     probe.send();
-  }, wait);
+  }, wait * (1 + Math.random()));
 }
 function watch(query, time) {
   var before = document.scripts.length;

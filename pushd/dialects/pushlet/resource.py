@@ -1,4 +1,4 @@
-"""The address of Pushlet: ``/pushlet.srv?p_event=…``. A refusal is a nack, with the status 200."""
+"""The address of Pushlet: ``/pushlet.srv?p_event=…``. A refusal is a nack."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -26,6 +26,8 @@ _PULL_SECONDS: Final = 25.0
 _MODES: Final = ("stream", "pull", "poll")
 _JSON: Final = "application/json"
 _JOINS: Final = ("join", "join-listen")
+_LISTENING: Final = ("join-listen", "listen", "refresh")
+"""Events whose refusal has an error status: the Java client ignores a nack, and would listen again without a pause."""
 _DEFAULT_FORMAT: Final = "js"
 """As in Pushlet: the script `js-pushlet-client.js` names none."""
 _DEFAULT_MODE: Final = "stream"
@@ -68,8 +70,7 @@ class PushletResource(SessionResource):
             event = _required(request, b"p_event")
             session = None if event in _JOINS else self._find(request)
         except Refusal as refusal:
-            request.setResponseCode(400)
-            return self._nack(request, None, refusal)
+            return self._nack(request, None, refusal, 400)
         joined = None
         try:
             if session is None:
@@ -80,7 +81,7 @@ class PushletResource(SessionResource):
                 self._sessions.end(joined)
             if event == "refresh" and session is not None and isinstance(refusal, TEMPORARY):
                 return self._come_back(request, session, refusal)
-            return self._nack(request, session, refusal)
+            return self._nack(request, session, refusal, 400 if event in _LISTENING else 200)
 
     def _find(self, request: Request) -> Session:
         found = self._sessions.find(_required(request, b"p_id"), request.peer)
@@ -93,8 +94,9 @@ class PushletResource(SessionResource):
         self.context.counters.count_refusal(refusal, self.context.requester(request, "pushlet"))
         return self._document(request, session.wire, [session.refresh(is_late=True)])
 
-    def _nack(self, request: Request, session: Session | None, refusal: Refusal) -> bytes:
+    def _nack(self, request: Request, session: Session | None, refusal: Refusal, status: int) -> bytes:
         """Answer with a refusal, in the format of the session, if there is one, or of the request."""
+        request.setResponseCode(status)
         self.context.counters.count_refusal(refusal, self.context.requester(request, "pushlet"))
         kind = request.args.get(b"p_format", [b""])[0].decode("latin-1")
         wire = session.wire if session is not None else WIRES.get(kind, WIRES[_DEFAULT_FORMAT])
@@ -104,7 +106,7 @@ class PushletResource(SessionResource):
         if event == "join":
             ack = session.wire.event("join-ack", p_id=session.id, p_format=session.wire.kind)
             return self._document(request, session.wire, [ack])
-        if event in ("join-listen", "listen", "refresh"):
+        if event in _LISTENING:
             return await self._listen(request, session, event)
         handler = self._handlers.get(event)
         if handler is None:
@@ -136,7 +138,7 @@ class PushletResource(SessionResource):
         subjects = _required(request, b"p_subject")
         words = subjects.split(",")
         topics = parse_topics(",".join(topic for word in words for topic in topics_of(word)), most)
-        if len(session.topics) + len(topics) > most:
+        if session.size + len(topics) > most:
             raise TooManySubscriptions(f"a session must not have more than {most} topics")
         opening = await self.start(request, topics, NOW)
         if session.cursor is None or not session.subscriptions:

@@ -28,6 +28,11 @@ class Session(StreamingSession):
         subjects = [subject for words in self.subscriptions.values() for subject in words]
         return list(dict.fromkeys(topic for subject in subjects for topic in topics_of(subject)))
 
+    @property
+    def size(self) -> int:
+        """How many topics its subscriptions have; one of two subscriptions counts twice."""
+        return sum(len(topics_of(subject)) for words in self.subscriptions.values() for subject in words)
+
     def set_mode(self, mode: str) -> None:
         """Set the mode of its next requests; formats that are documents are pulled instead of streamed."""
         self.mode = "pull" if mode == "stream" and self.wire.kind not in STREAMS else mode

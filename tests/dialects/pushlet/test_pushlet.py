@@ -145,9 +145,10 @@ async def test_a_session_of_a_refused_request_is_not_kept(start_daemon, tmp_path
     file = tmp_path / "pushd.toml"
     file.write_text("[dialects.pushlet]\nsessions = 1\n")
     daemon = await start_daemon(SETTINGS, file=file)
-    (nack,) = await ask(daemon, p_event="join-listen", p_format="xml", p_mode="poll", p_subject="/*x")
-    assert nack["p_event"] == "nack"
-    await join(daemon)
+    for event in ("join-listen", "listen"):  # which the Java client sends again at once when the status is 200
+        query = {} if event == "join-listen" else {"p_id": await join(daemon)}
+        (nack,) = await ask(daemon, p_event=event, p_format="xml", p_mode="poll", p_subject="/*x", status=400, **query)
+        assert nack["p_event"] == "nack"
 
 
 async def test_requests_of_the_script_for_pages(start_daemon):
@@ -184,6 +185,30 @@ async def test_listening_again_adds_no_subscription(start_daemon):
     for _ in range(3):  # as the Java client does when a stream was cut
         ack, _ = await ask(daemon, p_event="listen", p_id=id, p_mode="stream", p_subject="/a")
         assert ack["p_event"] == "listen-ack"
+
+
+async def test_subscriptions_to_one_subject_are_limited(start_daemon):
+    daemon = await start_daemon(SETTINGS | {"limits.topics": 4})
+    id = await join(daemon)
+    for _ in range(2):
+        ack = (await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a"))[0]
+        assert ack["p_event"] == "subscribe-ack"
+    (nack,) = await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a")
+    assert "too-many" in nack["p_reason"]
+    await ask(daemon, p_event="unsubscribe", p_id=id, p_sid=ack["p_sid"])
+    assert (await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a"))[0]["p_event"] == "subscribe-ack"
+
+
+async def test_a_label_forges_nothing(start_daemon):
+    daemon = await start_daemon(SETTINGS)
+    label = "</script><script>alert(1)</script>\"'<!--\u2028\n></event>"
+    query = {"p_event": "subscribe", "p_subject": "/a", "p_label": label}
+    for kind in ("xml", "xml-strict", "json"):
+        (ack,) = await ask(daemon, p_id=await join(daemon, p_format=kind), **query)
+        assert (ack["p_event"], ack["p_label"]) == ("subscribe-ack", label)
+    body = await ask_js(daemon, p_id=id_in(await ask_js(daemon, p_event="join")), **query)
+    assert body.count("</script>") == 2, "of the page, and of the event"
+    assert not any(each in body for each in ("<!--", "\u2028"))
 
 
 async def test_frames_load_the_next_request_by_themselves(start_daemon):
@@ -249,7 +274,8 @@ async def test_every_access_needs_the_grant_of_the_request(start_daemon, tmp_pat
 
     async def try_it(token, event, subject, id=None):
         query = {"p_event": event, "p_id": id or ids[token], "p_subject": subject, "p_mode": "poll"}
-        return (await ask(daemon, bearer(token), 400 if id else 200, p_format="xml", **query))[0]["p_event"]
+        status = 400 if id or event == "listen" else 200
+        return (await ask(daemon, bearer(token), status, p_format="xml", **query))[0]["p_event"]
 
     assert await try_it(reader, "subscribe", "/room/a") == "subscribe-ack"
     assert await try_it(reader, "subscribe", "/other") == "nack"
