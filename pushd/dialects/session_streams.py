@@ -164,7 +164,7 @@ class SessionStreams(StreamResource, Generic[S]):
             opening = await self.live.subscribe(stream, session.topics, session.cursor)
             if opening is None:
                 return
-        self.set_headers(request, stream_format)
+        self.set_headers(request, stream_format, opening)
         request.setHeader(b"Referrer-Policy", b"no-referrer")
         stream.begin(request, stream_format.preamble + first)
         if opening is not None:

@@ -4,20 +4,22 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from pushd.core.cursor import NOW, parse_id
+from pushd.core.cursor import NOW, MessageId, Now, parse_id
 from pushd.core.errors import BadParameter, BadRequest, Refusal, TooManySubscriptions
 from pushd.core.message import draft
 from pushd.core.names import check_publishable, parse_topics
 from pushd.core.poll import PollResult
 from pushd.dialects.pushlet.events import STREAMS, WIRES, EventWire
 from pushd.dialects.pushlet.sessions import Session, topics_of
+from pushd.dialects.session_resource import SessionResource
 from pushd.dialects.session_streams import SessionStreams
-from pushd.dialects.sessions import Sessions, hurry
+from pushd.dialects.sessions import Sessions, hurry, session_since, set_cursor
 from pushd.http.query import parameter, require_no_subpath
 from pushd.http.request import Request
-from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.http.resource import Answer, HttpContext
 from pushd.hub.hub import Hub
 from pushd.transports.held_requests import HeldRequests
+from pushd.transports.http_stream import TEMPORARY
 from pushd.wire.json_messages import encode
 
 _PULL_SECONDS: Final = 25.0
@@ -31,10 +33,9 @@ _DEFAULT_FORMAT: Final = "js"
 _DEFAULT_MODE: Final = "stream"
 
 
-class PushletResource(HttpResource):
+class PushletResource(SessionResource):
     """Executes one event for each request."""
 
-    parameters = None
     transport_name = "pushlet"
 
     def __init__(
@@ -45,8 +46,7 @@ class PushletResource(HttpResource):
         sessions: Sessions[Session],
         streams: SessionStreams[Session],
     ) -> None:
-        super().__init__(context)
-        self._hub = hub
+        super().__init__(context, hub)
         self._held = held
         self._sessions = sessions
         self._streams = streams
@@ -79,6 +79,8 @@ class PushletResource(HttpResource):
         except Refusal as refusal:
             if joined is not None:
                 self._sessions.end(joined)
+            if event == "refresh" and session is not None and isinstance(refusal, TEMPORARY):
+                return self._come_back(request, session, refusal)
             return self._nack(request, session, refusal, 400 if event in _LISTENING else 200)
 
     def _find(self, request: Request) -> Session:
@@ -86,6 +88,11 @@ class PushletResource(HttpResource):
         if found is None:
             raise BadRequest("there is no such session: join again")
         return found
+
+    def _come_back(self, request: Request, session: Session, refusal: Refusal) -> bytes:
+        """Answer a client that has to send its request again later: after a nack it would send none."""
+        self.context.counters.count_refusal(refusal, self.context.requester(request, "pushlet"))
+        return self._document(request, session.wire, [session.refresh(is_late=True)])
 
     def _nack(self, request: Request, session: Session | None, refusal: Refusal, status: int) -> bytes:
         """Answer with a refusal, in the format of the session, if there is one, or of the request."""
@@ -111,6 +118,7 @@ class PushletResource(HttpResource):
         wire = WIRES.get(parameter(request, b"p_format") or _DEFAULT_FORMAT)
         if wire is None:
             raise BadParameter("p_format must be js, xml, xml-strict or json")
+        self._hub.callbacks.check_session(request.peer, "join")
         return self._sessions.add(Session(self.context.peer_of(request, "pushlet"), wire))
 
     async def _begin_listening(self, request: Request, session: Session) -> Mapping[str, str]:
@@ -132,7 +140,7 @@ class PushletResource(HttpResource):
         topics = parse_topics(",".join(topic for word in words for topic in topics_of(word)), most)
         if session.size + len(topics) > most:
             raise TooManySubscriptions(f"a session must not have more than {most} topics")
-        opening = await self._hub.start_position(request.peer, topics, NOW)
+        opening = await self.start(request, topics, NOW)
         if session.cursor is None or not session.subscriptions:
             session.cursor = opening.cursor
         id = f"s{session.next_id}"
@@ -140,6 +148,7 @@ class PushletResource(HttpResource):
         session.subscriptions[id] = words
         hurry(session.waiting)  # it waits for messages of the other topics only
         await self._streams.update(session)
+        set_cursor(request, session.cursor)
         label = parameter(request, b"p_label")
         return {"p_subject": subjects, "p_sid": id} | ({} if label is None else {"p_label": label})
 
@@ -175,6 +184,7 @@ class PushletResource(HttpResource):
     async def _listen(self, request: Request, session: Session, event: str) -> Answer:
         """Answer with what follows the cursor: with a stream, or with one answer, which waits after a refresh."""
         fields = {} if event == "refresh" else await self._begin_listening(request, session)
+        await self._move(request, session)
         ack = session.ack(event, fields)
         if session.mode == "stream":
             first = ack + session.watch(2 * self._streams.wheel.seconds)
@@ -190,6 +200,15 @@ class PushletResource(HttpResource):
         await self._held.hold(request, "pushlet", topics, session.cursor, _PULL_SECONDS if waits else 0.0, answer)
         return None
 
+    async def _move(self, request: Request, session: Session) -> None:
+        """Move the cursor to where a request asks to go on, if it does: its client has received what is before."""
+        since = session_since(request, b"p_since")
+        if isinstance(since, Now) or not session.topics:
+            return
+        if not isinstance(since, MessageId):
+            since = (await self.start(request, session.topics, since)).cursor
+        session.cursor = since
+
     def _deliver(
         self, request: Request, session: Session, topics: Sequence[str], ack: bytes, result: PollResult | None
     ) -> None:
@@ -204,6 +223,7 @@ class PushletResource(HttpResource):
             events += [*map(wire.gap, result.gaps), *(each.frame(wire) for each in result.deliveries)]
         if was_waiting:
             events.append(self._refresh(session, is_late=result.has_ended))
+            set_cursor(request, session.cursor)
         request.answer(self._document(request, wire, events))
 
     def _refresh(self, session: Session, *, is_late: bool = False) -> bytes:

@@ -47,9 +47,12 @@ class Session(StreamingSession):
     def refresh(self, *, is_late: bool = False) -> bytes:
         """Encode the event after which the client sends the next request.
 
+        Its address has the cursor: a client that sends it has received what is before.
+
         :param is_late: whether it waits before that.
         """
-        return self.wire.refresh(LATER_MS if is_late else 0, self._query)
+        since = "" if self.cursor is None else f"&p_since={self.cursor}"
+        return self.wire.refresh(LATER_MS if is_late else 0, f"{self._query}{since}")
 
     def watch(self, seconds: float) -> bytes:
         """Encode what lets a frame send the next request when it receives nothing for so many seconds."""
@@ -67,6 +70,6 @@ class Session(StreamingSession):
 
 
 def topics_of(subject: str) -> list[str]:
-    """Return the topics of a subject."""
+    """Return the topics of a subject; all subjects begin with ``/``."""
     name = subject.removeprefix("/").removesuffix("/")
-    return [name, f"{name}/**"]
+    return ["**"] if subject == "/" else [name, f"{name}/**"]

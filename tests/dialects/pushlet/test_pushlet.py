@@ -213,7 +213,7 @@ async def test_a_label_forges_nothing(start_daemon):
 
 async def test_frames_load_the_next_request_by_themselves(start_daemon):
     body = await ask_js(await start_daemon(SETTINGS), p_event="join-listen", p_mode="pull", p_subject="/a")
-    assert re.search(r'<script>again\("\?p_id=\w+&p_event=refresh",0\)</script>', body)
+    assert re.search(r'<script>again\("\?p_id=\w+&p_event=refresh&p_since=\w+-0",0\)</script>', body)
 
 
 async def test_scripts_contain_no_tags_of_publishers(start_daemon):
