@@ -5,13 +5,13 @@ Messages count as received when they are written: what a connection loses is not
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
 from pushd.core.cursor import NOW, MessageId
 from pushd.core.delivery import Wire
-from pushd.core.errors import BadRequest, Refusal
+from pushd.core.errors import BadRequest, Refusal, Stopping
 from pushd.core.peer import Peer
 from pushd.core.subscriber import SubscriberClosed
 from pushd.dialects import sessions
@@ -20,15 +20,21 @@ from pushd.http.request import Request
 from pushd.http.resource import HttpContext
 from pushd.hub.hub import Hub
 from pushd.net.keepalive import Wheel
+from pushd.transports.backpressure import CLOSE_SECONDS
 from pushd.transports.http_stream import HttpStream, StreamFormat, StreamResource
 from pushd.transports.live_connections import LiveConnections
 
 _MAX_BYTES: Final = 1 << 20
 """Bytes after which a client is asked to request the stream again: a page, or a script, keeps all that it received."""
+_STOP_SECONDS: Final = 1.0
+"""Seconds that a client may take to close its connection when the daemon is stopping."""
 
 
 class StreamingSession(sessions.Session, ABC):
     """A session that can have a stream. The wires of its streams are stateful, by which the last message is known."""
+
+    leaves_streams: ClassVar[bool] = False
+    """Whether the client closes the connection after the end. It may not see the end if the answer is completed."""
 
     cursor: MessageId | None
     """Up to here everything was sent."""
@@ -52,12 +58,14 @@ S = TypeVar("S", bound=StreamingSession)
 class SessionStream(HttpStream, Generic[S]):
     """The stream of a session."""
 
-    __slots__ = ("_bytes", "_streams", "session")
+    __slots__ = ("_bytes", "_is_left", "_streams", "session")
 
     def __init__(self, streams: "SessionStreams[S]", session: S, wire: Wire, peer: Peer) -> None:
         super().__init__(streams, wire, None, peer)
         self.session = session
         self._bytes = 0
+        self._is_left = session.leaves_streams
+        """Whether the client closes the connection after the end."""
         self._streams = streams
 
     @property
@@ -93,15 +101,30 @@ class SessionStream(HttpStream, Generic[S]):
         """End it without a word; one that has not begun is refused, and one that has ended is ignored."""
         if self._transport is None and not self.subscriber.is_closed:
             self._streams.live.remove(self, BadRequest("another request of the session reads its messages"))
-        else:
-            self._end_with(b"")
+        elif not self.subscriber.is_closed:
+            self._is_left = False
+            self._end_or_give_back(None)
 
     def _end_with(self, last: bytes) -> None:
-        if self.subscriber.is_closed:
-            return
-        if last:
+        if not self.subscriber.is_closed:
             self._transport.write(self.subscriber.wire.block([last]))
-        self._end_or_give_back(None)
+            self._end_or_give_back(None)
+
+    def _end_or_give_back(self, why: Refusal | None) -> None:
+        if self._is_left:
+            self._finish(why, CLOSE_SECONDS)
+        else:
+            super()._end_or_give_back(why)
+
+    def _finish(self, why: Refusal | None, seconds: float) -> None:
+        """End the stream; if the client closes the connection, abort it after `seconds` at the latest."""
+        if not self._is_left:
+            super()._finish(why, seconds)
+            return
+        self._streams.live.remove(self, why)
+        self._transport.unregisterProducer()
+        limit = min(seconds, _STOP_SECONDS) if isinstance(why, Stopping) else seconds
+        self._streams.clock.callLater(limit, self._transport.abortConnection)
 
 
 class SessionStreams(StreamResource, Generic[S]):
@@ -141,7 +164,7 @@ class SessionStreams(StreamResource, Generic[S]):
             opening = await self.live.subscribe(stream, session.topics, session.cursor)
             if opening is None:
                 return
-        self.set_headers(request, stream_format)
+        self.set_headers(request, stream_format, opening)
         request.setHeader(b"Referrer-Policy", b"no-referrer")
         stream.begin(request, stream_format.preamble + first)
         if opening is not None:

@@ -6,8 +6,10 @@ from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
-from pushd.core.errors import TooManyConnections
+from pushd.core.cursor import Latest, MessageId, Since, parse_since
+from pushd.core.errors import BadSince, TooManyConnections
 from pushd.core.peer import Peer
+from pushd.http.query import parameter
 from pushd.http.request import Request
 from pushd.net.coarse_timers import CoarseTimers
 
@@ -72,6 +74,23 @@ def hurry(request: Request | None) -> None:
     """Have a request that waits answered at once."""
     if request is not None and request.hurry is not None:
         request.hurry()
+
+
+def session_since(request: Request, name: bytes) -> Since:
+    """Return where a session begins: a parameter of the query, else `NOW`.
+
+    :raises BadSince: when it is invalid, or begins at another cursor for each channel.
+    """
+    since = parse_since(parameter(request, name) or "")
+    if isinstance(since, Latest):
+        raise BadSince(f"{name.decode('ascii')}=latest is not supported: a session has one cursor for all channels")
+    return since
+
+
+def set_cursor(request: Request, cursor: MessageId | None) -> None:
+    """Set the header of an answer with the cursor behind it, if there is one."""
+    if cursor is not None:
+        request.setHeader(b"Pushd-Cursor", str(cursor).encode("ascii"))
 
 
 def _owner(peer: Peer) -> tuple[str, str | None] | None:
@@ -145,7 +164,7 @@ class Sessions(Generic[S]):
         if lease is None:
             return
         self._timers.cancel(lease)
-        session.end_stream()
+        session.stop_reading()
         if session.network is not None:
             self._by_network[session.network] -= 1
             if not self._by_network[session.network]:

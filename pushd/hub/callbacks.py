@@ -118,6 +118,16 @@ class CallbackChecks:
             peer.grant = grant = AnonymousGrant.of(peer.grant)
             grant.add(topics, subscriber.starts, reads_history="history" in actions)
 
+    def check_session(self, peer: Peer, what: str) -> None:
+        """Check that a peer may begin a session: without a credential it needs a grant, or an application that decides
+        about its topics.
+
+        :param what: what begins it, for the text of the refusal.
+        :raises TokenMissing: when it has none of them.
+        """
+        if peer.identity is None and peer.grant.is_empty and not self.asks_about_topics:
+            raise TokenMissing(f"{what} needs a token")
+
     async def check_read(self, peer: Peer, topics: Sequence[str], *actions: Action) -> Answer | None:
         """Check actions that read topics, after asking once for all of them.
 

@@ -53,7 +53,7 @@ from pushd.wire.chunked import LAST_CHUNK, Chunked
 
 _EARLY = 8 << 10
 """Bytes that a client may send during a stream: pipelined requests, which are answered when the stream has ended."""
-_TEMPORARY = (TooManyConnections, RateLimited, Unavailable, Stopping, TooSlow, NoRoom, Kicked)
+TEMPORARY = (TooManyConnections, RateLimited, Unavailable, Stopping, TooSlow, NoRoom, Kicked)
 """Refusals after which the client should request the stream again; see `StreamResource.retry_later`."""
 _BREAKING = (Stopping, InternalError, TooLarge)
 """Refusals after which the connection cannot be kept."""
@@ -275,7 +275,7 @@ class StreamResource(HttpResource):
             request.hold(stream.client_disconnected)
             opening = await self.live.subscribe(stream, topics, since, member, responder=responder)
         except Refusal as refusal:
-            if not isinstance(refusal, _TEMPORARY):
+            if not isinstance(refusal, TEMPORARY):
                 raise
             return self.retry_later(request, refusal)
         if opening is None:

@@ -25,7 +25,14 @@ class NulLineConnection(LineConnection):
         """The timer of the greeting; None when it was sent, or will not be."""
 
     def _greet(self) -> None:
-        self._greeting = self._factory.clock.callLater(_GREETING_SECONDS, self._greet_now)
+        self._greeting = self._factory.clock.callLater(_GREETING_SECONDS, self._greet_or_wait)
+
+    def _greet_or_wait(self) -> None:
+        """Called when no line has arrived in time: wait on if a policy request has begun."""
+        if self._rest and self._rest == POLICY_REQUEST[: len(self._rest)]:
+            self._greet()
+        else:
+            self._greet_now()
 
     def _greet_now(self) -> None:
         self._cancel_greeting()

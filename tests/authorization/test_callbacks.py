@@ -10,7 +10,9 @@ import pytest_twisted
 
 from pushd.auth.callback_question import CALLBACK_ACTIONS
 from tests.authorization.credentials import EVERYTHING, Credentials, only, subject_of
-from tests.authorization.rows import ALLOWED, ROWS, Prepared, Row
+from tests.authorization.dialect_rows import SessionRequests
+from tests.authorization.every_row import ROWS
+from tests.authorization.row import ALLOWED, Prepared, Row
 from tests.daemon_fixtures import Start
 from tests.service.application import Application, application, response, write_callback
 
@@ -25,8 +27,12 @@ FAILURE: Final = response(b"", "500 Error")
 
 
 def each_row(rows: Collection[Row]) -> pytest.MarkDecorator:
-    """Run a test once for each row."""
-    return pytest.mark.parametrize("row", rows, ids=[row.label for row in rows])
+    """Run a test once for each row; those of sessions are slow."""
+    params = [
+        pytest.param(row, id=row.label, marks=[pytest.mark.slow] if isinstance(row.send, SessionRequests) else [])
+        for row in rows
+    ]
+    return pytest.mark.parametrize("row", params)
 
 
 def asked_of(row: Row) -> set[str]:
@@ -128,11 +134,12 @@ async def test_an_answer_replaces_the_grant_of_anonymous_peers(
     start_daemon: Start, tmp_path: Path, application: Application, row: Row, actions: list[str]
 ) -> None:
     scene = await start(start_daemon, tmp_path, application, row, actions)
-    assert await scene.outcome(None) == "token-missing"
+    is_begun = row.begins_session and actions != ["connect"]
+    assert await scene.outcome(None) == (ALLOWED if is_begun else "token-missing")
     if actions == ["connect"]:
         assert await scene.outcome(None, connect=FAILURE) == "unavailable"
         assert await scene.outcome(None, connect={"allow": False, "ttl": 0}) == "forbidden"
     answer = {"allow": True, "grant": only(row.needs) if row.needs else EVERYTHING, "ttl": 0}
     is_granted = not row.needs_token and (actions == ["connect"] or (asked_of(row) and set(row.needs) <= _ASKED.keys()))
-    assert await scene.outcome(None, answer, answer) == (ALLOWED if is_granted else "token-missing")
+    assert await scene.outcome(None, answer, answer) == (ALLOWED if is_granted or is_begun else "token-missing")
     await scene.outcome(None)

@@ -13,8 +13,9 @@ from pushd.auth.authenticator import Verifier
 from pushd.auth.jwt import JwtVerifier
 from tests.auth.jwt_issuer import NOW, SECRET, claims, hmac_token
 from tests.auth.test_forged_tokens import FORGED, TOKEN, verifier_for
+from tests.authorization.command_rows import end_of
 from tests.authorization.credentials import Credentials
-from tests.authorization.rows import ALLOWED, end_of
+from tests.authorization.row import ALLOWED
 from tests.daemon_fixtures import Start
 from tests.transports.client import Refused
 from tests.transports.daemon import RunningDaemon, until

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import get_args
 
 import pytest_twisted
@@ -17,7 +17,10 @@ from pushd.hub.queries import Queries
 from pushd.service.routes import AdminRoot
 from pushd.wire.line_commands import _PARSERS, CommandLimits, parse
 from pushd.wire.websocket_commands import _VERBS, CommandFrame
-from tests.authorization.rows import COMMAND_ROWS, HTTP_ROWS, V1, Http, Line
+from tests.authorization.command_rows import COMMAND_ROWS, V1, Line
+from tests.authorization.dialect_rows import COMET4J_ROWS, DIALECT_ROWS, PUSHLET_ROWS, SessionRequests
+from tests.authorization.http_rows import HTTP_ROWS, Http
+from tests.authorization.row import Row
 from tests.daemon_fixtures import Start
 from tests.transports.daemon import RunningDaemon
 
@@ -26,8 +29,8 @@ PUBLIC_CALLS = {
     "in_slices",  # of the queries: encodes what one has returned
 }  # fmt: skip
 """The calls of the hub without a peer: none reads, changes or returns anything of a channel."""
-WITHOUT_ANSWER = {("HEAD", "/ws")}
-"""HEAD of a WebSocket is always refused, because it needs an upgrade."""
+WITHOUT_ANSWER = {("HEAD", "/ws"), ("HEAD", "/pushlet.srv"), ("HEAD", "/comet4j")}
+"""HEAD of a WebSocket is always refused, because it needs an upgrade; that of a session, because it would change it."""
 LIMITS = CommandLimits(1000, 1000, 1000)
 
 
@@ -54,11 +57,12 @@ def route_of(path: str, routes: Collection[str]) -> str:
 
 @pytest_twisted.ensureDeferred
 async def test_every_method_of_every_route_has_a_row(start_daemon: Start) -> None:
-    # A request of the other dialects has several messages or a session: their own tests have the credentials.
-    routes = routes_of(await start_daemon({"dialects.enable": "iframe"}))
+    # A request of Bayeux has several messages: its own tests have the credentials.
+    routes = routes_of(await start_daemon({"dialects.enable": "iframe,pushlet,comet4j"}))
     requests = [row.send for row in HTTP_ROWS if isinstance(row.send, Http) and row.send.path != "*"]
     rows = {(request.method, route_of(request.path, routes)) for request in requests}
     rows |= {("GET", route_of(row.send.path, routes)) for row in COMMAND_ROWS if isinstance(row.send, V1)}
+    rows |= {("GET", row.send.path) for row in DIALECT_ROWS if isinstance(row.send, SessionRequests)}
     exist = {(method.decode(), segment) for segment, resource in routes.items() for method in resource._methods}
     exist |= {("HEAD", segment) for method, segment in exist if method == "GET"}
     assert exist - rows == WITHOUT_ANSWER
@@ -90,6 +94,19 @@ def test_every_command_has_a_row() -> None:
     }
     assert {type(parse(text.encode(), LIMITS)) for text in texts} == set(get_args(commands.Command))
     assert CommandFrame(b'{"auth":"x"}').command(LIMITS) == commands.Authenticate("x")
+
+
+def names_of(rows: Iterable[Row], parameter: str) -> set[str]:
+    """Return the values of a parameter of the requests of sessions."""
+    return {query[parameter] for row in rows if isinstance(row.send, SessionRequests) for query in row.send.requests}
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_event_of_pushlet_and_command_of_comet4j_has_a_row(start_daemon: Start) -> None:
+    routes = routes_of(await start_daemon({"dialects.enable": "pushlet,comet4j"}))
+    events = {"join", "join-listen", "listen", "refresh", *vars(routes["/pushlet.srv"])["_handlers"]}
+    assert names_of(PUSHLET_ROWS, "p_event") == events
+    assert names_of(COMET4J_ROWS, "cmd") == {"conn", "revival", "drop"}
 
 
 def test_every_call_of_the_hub_takes_a_peer_or_a_subscriber() -> None:

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import pytest_twisted
 
 from tests.authorization.credentials import EVERYTHING, SETUP, Credentials, bearer, subject_of
-from tests.authorization.rows import CHANNEL
+from tests.authorization.row import CHANNEL
 from tests.daemon_fixtures import Start
 from tests.dialects.bayeux.client import Bayeux
 from tests.dialects.bayeux.test_streams import Socket
@@ -47,12 +48,26 @@ async def bayeux_connect(daemon: RunningDaemon, token: str) -> HttpClient:
     return client.start(client.connect_message())[0]
 
 
+async def pushlet_refresh(daemon: RunningDaemon, token: str) -> HttpClient:
+    path = f"/pushlet.srv?p_event=join-listen&p_format=json&p_mode=pull&p_subject=/{CHANNEL}"
+    return await hold(daemon, token, "GET", (await daemon.request("GET", path, None, bearer(token))).json[-1]["p_url"])
+
+
+async def comet4j_revival(daemon: RunningDaemon, token: str) -> HttpClient:
+    answer = await daemon.request("GET", f"/comet4j?cmd=conn&channels={CHANNEL}", None, bearer(token))
+    id = json.loads(unquote(answer.body[1:-1].decode()))["data"]["cId"]
+    return await hold(daemon, token, "GET", f"/comet4j?cmd=revival&cid={id}")
+
+
 async def revoke(daemon: RunningDaemon, token: str) -> None:
     body = json.dumps({"sub": subject_of(token)}).encode()
     assert (await daemon.request("POST", "/auth/revocations", body, bearer(SETUP))).status == 201
 
 
-@pytest.mark.parametrize("send", [long_poll, client_pull, ask, bayeux_connect], ids=lambda each: each.__name__)
+WAITING = [long_poll, client_pull, ask, bayeux_connect, pushlet_refresh, comet4j_revival]
+
+
+@pytest.mark.parametrize("send", WAITING, ids=lambda each: each.__name__)
 @pytest_twisted.ensureDeferred
 async def test_held_request_is_refused_when_its_credential_is_revoked(
     start_daemon: Start, tmp_path: Path, send: Callable[[RunningDaemon, str], Awaitable[HttpClient]]

@@ -32,6 +32,7 @@ REQUESTS = [
         for method in ("GET", "HEAD")
     ),
     ("DELETE", "/pub/{}"), ("POST", "/pub/{}"), ("POST", "/pub/mine/a,{}"), ("DELETE", "/connections/{}"),
+    ("GET", "/comet4j?cmd=conn&channels={}"), ("GET", "/comet4j?cmd=conn&channels=mine/a,{}&since=all"),
 ]  # fmt: skip
 COMMANDS: list[dict[str, Any]] = [
     {"subscribe": "{}"},
@@ -98,6 +99,26 @@ async def test_commands_are_refused_alike(daemon: RunningDaemon) -> None:
         answers = [await line.send(each.format(name)) for name in (THERE, MISSING)]
         assert answers[0].replace(THERE, MISSING) == answers[1]
         assert answers[0].startswith("-ERR forbidden ")
+
+
+@pytest_twisted.ensureDeferred
+async def test_events_of_pushlet_are_refused_alike(daemon: RunningDaemon) -> None:
+    joined = await daemon.request("GET", "/pushlet.srv?p_event=join&p_format=json", None, bearer(TOKEN))
+    session = f"p_id={joined.json[0]['p_id']}"
+    for query in (
+        f"p_event=subscribe&{session}&p_subject=/{{}}",
+        f"p_event=subscribe&{session}&p_subject=/mine/a,/{{}}",
+        f"p_event=listen&{session}&p_subject=/{{}}",
+        f"p_event=publish&{session}&p_subject=/{{}}",
+        "p_event=join-listen&p_format=json&p_subject=/{}",
+        "p_event=join-listen&p_format=json&p_subject=/{}&p_since=all",
+    ):
+        answers = [
+            without_name(await daemon.request("GET", f"/pushlet.srv?{query.format(name)}", None, bearer(TOKEN)), name)
+            for name in (THERE, MISSING)
+        ]
+        assert answers[0] == answers[1]
+        assert b'"p_reason":"forbidden: ' in answers[0][2]
 
 
 @pytest_twisted.ensureDeferred
@@ -173,7 +194,10 @@ READING: dict[str, tuple[dict[str, str], bool]] = {
 async def test_cookie_counts_only_from_own_pages(
     daemon: RunningDaemon, headers: dict[str, str], is_allowed: bool
 ) -> None:
-    for path in ("/history/mine/a", "/poll/mine/a", "/pull/mine/a", "/longpoll/mine/a?timeout=0", "/cursor"):
+    for path in (
+        *("/history/mine/a", "/poll/mine/a", "/pull/mine/a", "/longpoll/mine/a?timeout=0", "/cursor"),
+        *("/pushlet.srv?p_event=join", "/comet4j?cmd=conn&channels=mine/a"),
+    ):
         answer = await daemon.request("GET", path, None, COOKIE | headers)
         assert answer.status in ((200, 204) if is_allowed else (403,)), path
     is_written = is_allowed and "Origin" in headers

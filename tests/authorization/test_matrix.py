@@ -12,7 +12,8 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from pushd.backends.interface import Backend
 from pushd.backends.presence import PresenceBackend
 from tests.authorization.credentials import EVERYTHING, SETUP, Credentials, Grants, bearer, only, without
-from tests.authorization.rows import ALLOWED, ROWS, Row
+from tests.authorization.every_row import ROWS
+from tests.authorization.row import ALLOWED, Row
 from tests.daemon_fixtures import Start
 from tests.transports.daemon import RunningDaemon
 

@@ -12,8 +12,11 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from pushd.core.errors import TokenInvalid
 from pushd.core.idempotency import IdempotencyCache
 from pushd.core.identity import Identity
+from tests.authorization.command_rows import COMMAND_ROWS, V1, Bare
 from tests.authorization.credentials import EVERYTHING, SETUP, Credentials, Grants, bearer, only
-from tests.authorization.rows import ALLOWED, CHANNEL, COMMAND_ROWS, HTTP_ROWS, V1, Bare, Http, Prepared, Row, prepare
+from tests.authorization.dialect_rows import COMET4J_ROWS, PUSHLET_ROWS, SessionRequests
+from tests.authorization.http_rows import HTTP_ROWS, Http
+from tests.authorization.row import ALLOWED, CHANNEL, Prepared, Row, prepare
 from tests.backends.redis_server import RedisServer
 from tests.daemon_fixtures import Start
 from tests.transports.daemon import RunningDaemon, turns, until, until_ready
@@ -93,7 +96,7 @@ async def test_page_that_was_held_is_read_with_the_grant_of_then(prepared: Prepa
 
 SUBSCRIBING = [
     row
-    for row in (*HTTP_ROWS, *COMMAND_ROWS)
+    for row in (*HTTP_ROWS, *COMMAND_ROWS, *PUSHLET_ROWS, *COMET4J_ROWS)
     if set(row.needs) & {"subscribe", "presence"}
     and (
         (
@@ -103,7 +106,7 @@ SUBSCRIBING = [
             and "/pub" not in row.send.path
             and not row.send.path.startswith(("/presence/", "/heartbeat/"))
         )
-        or isinstance(row.send, Bare)
+        or isinstance(row.send, Bare | SessionRequests)
         or (isinstance(row.send, V1) and row.send.command is None)
     )
 ]
@@ -149,7 +152,8 @@ async def test_subscription_that_is_being_opened_is_refused(
     await change(daemon, credentials, grants)
     backend.go_on()
     result = await sent
-    assert result == code or (isinstance(row.send, V1) and result in ("token-missing", "token-invalid", "forbidden"))
+    others = ("token-missing", "token-invalid", "forbidden")
+    assert result == code or (isinstance(row.send, V1 | SessionRequests) and result in others)
     assert result != ALLOWED
     assert not daemon.subscribers(CHANNEL)
 

@@ -83,6 +83,13 @@ class Daemon:
         finally:
             process.kill()
 
+    def kill(self) -> None:
+        """Kill it, and wait for its exit. Its connections are cut."""
+        process, self._process = self._process, None
+        assert process is not None
+        process.kill()
+        process.wait(STOP_SECONDS)
+
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:

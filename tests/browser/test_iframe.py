@@ -22,13 +22,32 @@ OPEN = """(() => {
   return 0;
 })()"""
 SEEN = "JSON.stringify(received.map(message => message.data || message.type))"
+RECONNECT = """(() => {
+  window.received = []; window.cursor = ""; window.retry = null;
+  window.onPush = message => {
+    clearTimeout(retry);
+    cursor = message.cursor || message.id || cursor;
+    if (message.data) received.push(message.data);
+  };
+  window.reconnect = () => {
+    clearTimeout(retry);
+    retry = setTimeout(() => { open(); reconnect(); }, 500);
+  };
+  const frame = document.createElement("iframe");
+  const open = () => { frame.src = "/iframe/a?begin=1&callback=parent.onPush" + (cursor && "&since=" + cursor); };
+  frame.onload = reconnect;
+  open();
+  document.body.append(frame);
+  return 0;
+})()"""
 LEFT = "document.querySelector('iframe').contentDocument.scripts.length"
 
 
 @pytest.fixture(scope="module")
 def iframe_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon that serves pages for frames."""
-    daemon = Daemon(tmp_path_factory.mktemp("iframe"), '[dialects]\nenable = ["iframe"]\n').start()
+    config = '[dialects]\nenable = ["iframe"]\n[keepalive]\nstream = 1\n'
+    daemon = Daemon(tmp_path_factory.mktemp("iframe"), config).start()
     yield daemon
     daemon.stop()
 
@@ -58,3 +77,36 @@ def test_firefox(firefox: Firefox, iframe_daemon: Daemon) -> None:
     firefox.navigate(f"{iframe_daemon.url}/demo/")
     firefox.evaluate(OPEN)
     check_page(iframe_daemon, firefox.evaluate)
+
+
+def check_cuts(daemon: Daemon, evaluate: Callable[[str], Any]) -> None:
+    """Be killed, which no event of the browser reports, then stopped, which ends the page, and away for a while."""
+
+    def publish(text: str) -> None:
+        daemon.publish("a", text)
+        wait(lambda: text in evaluate("received.join()"), f"the message {text}", 15)
+
+    for stop in (daemon.kill, daemon.stop):
+        daemon.wait_for_subscribers("a")
+        publish(f"before {stop.__name__}")
+        stop()
+        daemon.start()
+        publish(f"after {stop.__name__}")
+    assert evaluate("received.length") == 4
+    daemon.delete_channel("a")
+
+
+@pytest.mark.slow
+def test_chromium_reconnects(page: Page, iframe_daemon: Daemon, page_errors: list[str]) -> None:
+    page.goto(f"{iframe_daemon.url}/demo/")
+    page.evaluate(RECONNECT)
+    check_cuts(iframe_daemon, page.evaluate)
+    assert all("ERR_" in error for error in page_errors)
+    page_errors.clear()
+
+
+@pytest.mark.slow
+def test_firefox_reconnects(firefox: Firefox, iframe_daemon: Daemon) -> None:
+    firefox.navigate(f"{iframe_daemon.url}/demo/")
+    firefox.evaluate(RECONNECT)
+    check_cuts(iframe_daemon, firefox.evaluate)

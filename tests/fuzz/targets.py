@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.core import test_cursor, test_message, test_names
+from tests.dialects import test_session_requests
 from tests.dialects.bayeux import test_envelope as test_bayeux_envelope
 from tests.dialects.bayeux import test_wire as test_bayeux_wire
 from tests.dialects.comet4j import test_wire as test_comet4j_wire
@@ -46,6 +47,8 @@ TARGETS: dict[str, Any] = {
     "websocket": test_no_forging.test_websocket_data_frames,
     "bayeux": test_bayeux_envelope.test_any_envelope_is_parsed_or_refused,
     "bayeux-forms": test_bayeux_envelope.test_any_form_is_parsed_or_refused,
+    "comet4j-requests": test_session_requests.test_any_requests_of_comet4j_are_answered,
+    "pushlet-requests": test_session_requests.test_any_requests_of_pushlet_are_answered,
     "comet4j": test_comet4j_wire.test_no_data_forges_a_message,
     "pushlet": test_pushlet_events.test_no_data_forges_an_event,
     "bayeux-wire": test_bayeux_wire.test_no_data_forges_a_message,

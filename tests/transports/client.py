@@ -187,6 +187,11 @@ class Client:
         """Return published data as the client receives it; `kind` is text or binary."""
         return data
 
+    @classmethod
+    def topics_of(cls, channel: str) -> list[str]:
+        """Return the topics of a subscription to a channel, as the daemon shows them."""
+        return [channel]
+
     def disconnect(self) -> None:
         """Close the connection (FIN)."""
         self.protocol.transport.loseConnection()

@@ -118,7 +118,7 @@ class RunningDaemon:
             "http.listen": [_LISTEN],
             "tcp.listen": [_LISTEN],
             "stop.patience": ["0"],
-            "dialects.enable": ["bayeux", "iframe"],
+            "dialects.enable": ["bayeux", "iframe", "pushlet", "comet4j"],
         }
         options |= {key: [str(value)] for key, value in settings.items()}
         self.log: list[str] = []
@@ -173,8 +173,9 @@ class RunningDaemon:
         """Connect a client to the `http` or `tcp` listener; it is closed with the daemon at the latest."""
         if self._is_cut_off:
             raise ConnectionRefusedError
+        connect(self.ports[listener], protocol, small=small)
         self._clients.append(protocol)
-        return connect(self.ports[listener], protocol, small=small)
+        return protocol
 
     # Requests
 

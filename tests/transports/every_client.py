@@ -7,6 +7,7 @@ from tests.transports.client import Client
 from tests.transports.line_client import JsonLines, RawLines, TextLines
 from tests.transports.long_poll_client import LongPoll
 from tests.transports.multipart_client import Mixed
+from tests.transports.session_clients import SESSION_STREAMS, SESSIONS, Comet4jStream, PushletPull
 from tests.transports.stream_client import IframeScripts, LineStream, RawStream, Sse, SseJson, StreamClient
 from tests.transports.websocket_client import CommandWebSocket, DataWebSocket, JsonWebSocket
 
@@ -23,12 +24,20 @@ CLIENTS: tuple[type[Client], ...] = (
     JsonLines,
     RawLines,
 )
-ALL_CLIENTS = (*CLIENTS, LongPoll, BayeuxPoll, IframeScripts)
-"""The clients that stay connected, one that polls, a session of Bayeux, and a page of iframe streaming."""
+ALL_CLIENTS = (*CLIENTS, LongPoll, BayeuxPoll, IframeScripts, *SESSIONS)
+"""The clients that stay connected, one that polls, a session of Bayeux, a page of iframe streaming, and sessions of
+Pushlet and comet4j."""
+STREAMING = (*CLIENTS, *SESSION_STREAMS)
+"""The clients that stay connected, also those whose sessions request the next stream when one ends.
+
+Such sessions have no `slow`, do not show the ends of channels, and come back after a kick."""
 NATIVE = (*CLIENTS, LongPoll)
 """The clients of the protocols of pushd.
 
-Bayeux has no wildcards in the middle, and no `since=latest`: a session has one cursor, not one for each channel."""
+A subject of Pushlet is a prefix, and Bayeux has no wildcards in the middle. Sessions have no `since=latest`: they have
+one cursor, not one for each channel."""
+_QUICK = (PushletPull, Comet4jStream)
+"""The clients of Pushlet and comet4j that represent the others where time is short."""
 STREAMS = tuple(client_class for client_class in CLIENTS if issubclass(client_class, StreamClient))
 """The clients of HTTP streams."""
 REPORTING = tuple(client_class for client_class in CLIENTS if client_class.reports_gaps)
@@ -41,6 +50,15 @@ UNCONFINED = tuple(client_class for client_class in TWO_WAY if client_class is n
 """The clients whose commands are not confined to the topics of a URL."""
 
 
-def each_client(client_classes: tuple[type[Client], ...] = CLIENTS, name: str = "client_class") -> pytest.MarkDecorator:
-    """Run a test once for each class of clients."""
-    return pytest.mark.parametrize(name, client_classes, ids=[client_class.label for client_class in client_classes])
+def each_client(
+    client_classes: tuple[type[Client], ...] = CLIENTS, name: str = "client_class", *, is_quick: bool = False
+) -> pytest.MarkDecorator:
+    """Run a test once for each class of clients.
+
+    :param is_quick: whether some of the clients of Pushlet and comet4j are not among the slow tests, as all are else.
+    """
+    slow = set(SESSIONS) - set(_QUICK if is_quick else ())
+    params = [
+        pytest.param(each, id=each.label, marks=[pytest.mark.slow] if each in slow else []) for each in client_classes
+    ]
+    return pytest.mark.parametrize(name, params)

@@ -22,6 +22,10 @@ from pushd.core.message import draft
 from pushd.core.outbox import QueueLimits
 from pushd.core.peer import DAEMON
 from pushd.core.replay import Page, StartPosition
+from pushd.dialects.comet4j.dialect import Comet4j
+from pushd.dialects.interface import DialectContext
+from pushd.dialects.pushlet.dialect import Pushlet
+from pushd.dialects.sessions import Limits
 from pushd.http.access_log import AccessLog
 from pushd.http.limits import HttpLimits
 from pushd.http.resource import HttpContext
@@ -42,6 +46,7 @@ from pushd.transports.sse import SseResource
 from pushd.transports.tcp_lines import LineFactory, LineLimits
 from pushd.transports.websocket import WebSocket, WebSocketResource
 from pushd.wire.line_commands import CommandLimits
+from pushd.wire.nul_lines import NulLines
 from tests.transports.in_memory import Transport as InMemoryTransport
 
 PROXY = IPv4Address("TCP", "192.0.2.1", 1)
@@ -128,6 +133,13 @@ class InMemoryServer:
         negotiating = NegotiatingResource(
             self.context, {"text/event-stream": children[b"sse"]}, children[b"ws"], children[b"longpoll"]
         )
+        context = DialectContext(
+            self.context, self.hub, cast(Any, self.clock), self.wheel, self.wheel, "", lambda peer: None, NulLines()
+        )
+        limits_of_sessions = Limits(100, 100, 60.0)
+        dialects = Pushlet(context, limits_of_sessions), Comet4j(context, limits_of_sessions, ())
+        for dialect in dialects:
+            children |= dialect.routes
         root = Resource()
         root.putChild(b"sub", negotiating)
         for name, child in children.items():
@@ -155,6 +167,7 @@ class InMemoryServer:
         )
         self.transports: list[Transport] = [held_requests, self._lines]
         self.transports += [child for child in children.values() if hasattr(child, "close_all")]
+        self.transports += [transport for dialect in dialects for transport in dialect.transports]
 
     async def start(self) -> "InMemoryServer":
         """Start the hub."""

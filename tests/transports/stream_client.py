@@ -185,10 +185,12 @@ class IframeScripts(LineStream):
         *lines, self._rest = (self._rest + data).split(b"\n")
         head, self._head_lines = lines[: self._head_lines], max(0, self._head_lines - len(lines))
         for line in lines[len(head) :]:
-            self.deliver_result(self.read(line) if line else None)
+            self.deliver_result(self.read(line))
 
     def read(self, line: bytes) -> Item | None:
-        """Decode a script."""
+        """Decode a script; None for a keepalive."""
+        if line == b"<script>_()</script>":
+            return None
         script = _SCRIPT.fullmatch(line)
         assert script is not None, line
         return message_of(json.loads(json.loads(script[1])))

@@ -6,10 +6,11 @@ from twisted.internet.defer import ensureDeferred
 from tests.transports.bayeux_client import BayeuxPoll
 from tests.transports.client import End
 from tests.transports.daemon import turns, until, until_ready
-from tests.transports.every_client import ALL_CLIENTS, TWO_WAY, UNCONFINED, each_client
+from tests.transports.every_client import ALL_CLIENTS, STREAMING, TWO_WAY, UNCONFINED, each_client
 from tests.transports.http_client import address
 from tests.transports.line_client import LineClient
 from tests.transports.long_poll_client import LongPoll
+from tests.transports.session_clients import SessionClient
 from tests.transports.slow_reader import LARGE_HISTORY, PIECE, stall
 
 each_way = pytest.mark.parametrize("how", ["message", "mark", "delete"])
@@ -29,7 +30,7 @@ async def check_end(client, channel):
     """Check that the end of a channel is reported, if the format can; else wait until it would be."""
     if client.reports_gaps:
         assert await client.next() == End(channel)
-    elif isinstance(client, LongPoll | BayeuxPoll):
+    elif isinstance(client, LongPoll | BayeuxPoll | SessionClient):
         await turns()
     else:
         subscribers = client.daemon.subscribers
@@ -85,7 +86,7 @@ async def test_a_long_poll_does_not_skip_a_channel_that_begins_anew(any_daemon, 
 
 
 @each_way
-@each_client()
+@each_client(STREAMING)
 async def test_a_slow_reader_receives_the_end_where_it_happened_and_what_follows(
     start_daemon, backend_settings, client_class, how
 ):
@@ -110,7 +111,7 @@ async def test_a_slow_reader_receives_the_end_where_it_happened_and_what_follows
 
 
 @each_way
-@each_client()
+@each_client(STREAMING)
 async def test_a_slow_replay_contains_the_end_where_it_happened_and_what_follows(
     start_daemon, backend_settings, client_class, how
 ):

@@ -15,13 +15,14 @@ from tests.transports.client import Client, Closed, Gap, Item, Received
 from tests.transports.daemon import RunningDaemon, until
 from tests.transports.every_client import REPORTING, each_client
 from tests.transports.long_poll_client import LongPoll
+from tests.transports.session_clients import SESSIONS, SessionClient
 from tests.transports.stream_client import Sse
 
 _STEP = 23
 """Every how many bytes the connections of most cases are cut; those of the first client with memory at every byte."""
-_BAYEUX_STEP = 229
-"""The same for Bayeux, which needs several requests for each subscription."""
-_CLIENTS = (*REPORTING, LongPoll, BayeuxPoll)
+_LONG_STEP = 229
+"""The same for sessions, which need several requests for each subscription."""
+_CLIENTS = (*REPORTING, LongPoll, BayeuxPoll, *SESSIONS)
 LAST = b"last"
 
 
@@ -162,7 +163,7 @@ async def _cut_at(client_class: type[Client], daemon: RunningDaemon, exchange: E
 
 
 def _step_of(client_class: type[Client]) -> int:
-    return _BAYEUX_STEP if client_class is BayeuxPoll else _STEP
+    return _LONG_STEP if issubclass(client_class, BayeuxPoll | SessionClient) else _STEP
 
 
 @pytest.mark.parametrize("prepare", EXCHANGES, ids=lambda prepare: prepare.__name__)

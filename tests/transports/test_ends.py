@@ -4,7 +4,7 @@ import pytest
 
 from tests.transports.client import Closed, End, Refused
 from tests.transports.daemon import until
-from tests.transports.every_client import CLIENTS, STREAMS, each_client
+from tests.transports.every_client import CLIENTS, STREAMING, STREAMS, each_client
 from tests.transports.http_client import address
 from tests.transports.stream_client import LineStream, Sse
 
@@ -57,7 +57,7 @@ async def test_the_end_of_one_channel_leaves_the_other_subscriptions(daemon, cli
     await check_end(client, "b", closes=client_class.closes_at_end)
 
 
-@each_client()
+@each_client(STREAMING)
 async def test_a_pattern_does_not_end_with_one_of_its_channels(daemon, client_class):
     client = client_class(daemon)
     await client.subscribe("a/*")
@@ -90,7 +90,7 @@ async def test_resuming_after_the_end_reports_the_end(daemon, client_class):
     assert bool(daemon.subscribers("a")) != client_class.closes_at_end
 
 
-@each_client()
+@each_client(STREAMING)
 async def test_a_channel_can_be_published_to_after_its_end(daemon, client_class):
     last = await daemon.publish("a", "bye", end=1)
     await daemon.publish("a", "anew")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.transports.client import Received
 from tests.transports.daemon import RunningDaemon, until
-from tests.transports.every_client import ALL_CLIENTS, CLIENTS, REPORTING, each_client
+from tests.transports.every_client import ALL_CLIENTS, REPORTING, STREAMING, each_client
 from tests.transports.http_client import Answer, HttpClient, address, encode_request
 from tests.transports.line_client import JsonLines, RawLines, TextLines
 from tests.transports.long_poll_client import LongPoll
@@ -65,7 +65,7 @@ async def test_an_ephemeral_message_is_delivered_without_an_id(daemon, client_cl
     assert client.cursor == cursor
 
 
-@each_client(CLIENTS)
+@each_client(STREAMING)
 async def test_kept_and_ephemeral_messages_are_received_in_the_order_of_the_publishes(any_daemon, client_class):
     daemon = any_daemon
     client = client_class(daemon)

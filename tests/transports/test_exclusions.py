@@ -11,7 +11,7 @@ import pytest_twisted
 from tests.daemon_fixtures import Start
 from tests.transports.client import Client, Received
 from tests.transports.daemon import RunningDaemon, until
-from tests.transports.every_client import ALL_CLIENTS, CLIENTS, REPORTING, each_client
+from tests.transports.every_client import ALL_CLIENTS, REPORTING, STREAMING, each_client
 from tests.transports.http_client import Answer, address
 from tests.transports.line_client import JsonLines, LineClient, TextLines
 from tests.transports.long_poll_client import LongPoll
@@ -59,7 +59,7 @@ async def test_it_reaches_all_but_the_connection(daemon, client_class, topics, k
     assert await other.data(2) == [b"excluded", b"for all"]
 
 
-@each_client(CLIENTS)
+@each_client(STREAMING)
 async def test_the_messages_of_one_turn_are_each_for_their_subscribers(any_daemon, client_class):
     daemon = any_daemon
     client, other = client_class(daemon), client_class(daemon)

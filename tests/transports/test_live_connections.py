@@ -39,6 +39,10 @@ CASES = (
     Case("pull", True, request("/pull/a?interval=0&since=E-0")),
     Case("tcp", False, b"SUB a\r\n"),
 )
+PUSHLET = Case(
+    "pushlet-stream", True, request("/pushlet.srv?p_event=join-listen&p_format=xml&p_mode=stream&p_subject=/a")
+)
+"""A session of Pushlet that begins with its stream. Its cursor is read before it is a connection."""
 
 
 def each_transport(cases: tuple[Case, ...] = CASES) -> pytest.MarkDecorator:
@@ -150,11 +154,12 @@ NOT_APPLICABLE = {
     ("slow", "longpoll"): "the first message answers the request",
     ("slow", "pull"): "the first message answers the request",
     ("end", "tcp"): "the connection stays open",
+    ("end", "pushlet-stream"): "the connection stays open",
 }
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@each_transport()
+@each_transport((*CASES, PUSHLET))
 async def test_an_open_connection_is_added_once_and_removed_once(server, case, ending, monkeypatch, request):
     if (ending, case.name) in NOT_APPLICABLE:
         pytest.skip(NOT_APPLICABLE[ending, case.name])
@@ -168,7 +173,7 @@ async def test_an_open_connection_is_added_once_and_removed_once(server, case, e
     assert server.counters.disconnects.total() == (ending in ("kick", "slow", "bug"))
 
 
-@each_transport()
+@each_transport((*CASES, PUSHLET))
 async def test_a_connection_that_fails_to_close_is_removed_once(server, case, monkeypatch, expected_failures):
     connection = Connection(server, case, monkeypatch)
 

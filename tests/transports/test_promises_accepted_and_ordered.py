@@ -60,7 +60,7 @@ async def test_promise_1_a_concurrent_repeat_publishes_nothing_again(daemon):
     assert first.body == second.body
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 async def test_promise_2_each_message_once_in_id_order_history_first_then_live(daemon, client_class):
     ids = await daemon.publish_all(*[("a", f"{number}") for number in range(5)])
     client = client_class(daemon)
@@ -73,7 +73,7 @@ async def test_promise_2_each_message_once_in_id_order_history_first_then_live(d
     assert await client.until(b"last") == []
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 async def test_promise_2_without_a_cursor_only_new_messages(daemon, client_class):
     await daemon.publish("a", "old")
     client = client_class(daemon)
@@ -82,7 +82,7 @@ async def test_promise_2_without_a_cursor_only_new_messages(daemon, client_class
     assert await client.data(1) == [b"new"]
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 @pytest.mark.parametrize("since", ["all", "id"])
 async def test_promise_2_each_message_once_while_publishes_race_the_subscription(daemon, client_class, since):
     """The history is longer than a page of the replay, and grows while it is read."""
@@ -149,7 +149,7 @@ async def test_promise_2_messages_of_several_channels_are_in_id_order(daemon, cl
         assert [item.channel for item in items] == channels
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 async def test_promise_2_all_subscribers_of_a_channel_receive_the_same(daemon, client_class):
     clients = [client_class(daemon) for _ in range(20)]
     for client in clients:

@@ -80,7 +80,7 @@ JSONS = [
 ]
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 async def test_promise_7_text_arrives_as_it_was_sent_and_nothing_besides(daemon, client_class):
     client = client_class(daemon)
     await client.subscribe("a")
@@ -92,7 +92,7 @@ async def test_promise_7_text_arrives_as_it_was_sent_and_nothing_besides(daemon,
         assert len(items) == 1 or (not client_class.reports_gaps and "\n" in text)
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 async def test_promise_7_bytes_arrive_as_they_were_sent_and_nothing_besides(daemon, client_class):
     client = client_class(daemon)
     await client.subscribe("a")
@@ -104,7 +104,7 @@ async def test_promise_7_bytes_arrive_as_they_were_sent_and_nothing_besides(daem
         assert len(items) == 1 or (not client_class.reports_gaps and b"\n" in data)
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 async def test_text_of_another_charset_arrives_as_utf8_or_as_it_was_sent(daemon, client_class):
     client = client_class(daemon)
     await client.subscribe("a")
@@ -125,7 +125,7 @@ async def test_text_of_another_charset_arrives_as_utf8_or_as_it_was_sent(daemon,
     assert ["data" in each for each in found][::2] == [True, False, False]
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 async def test_promise_7_the_history_returns_the_same_as_was_received_live(daemon, client_class):
     texts = [text for text in TEXTS if client_class.reports_gaps or "\n" not in text]
     for text in texts:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.transports.client import Closed, ErrorLine, Refused
 from tests.transports.daemon import MovableReactor, until
-from tests.transports.every_client import UNCONFINED, each_client
+from tests.transports.every_client import STREAMING, UNCONFINED, each_client
 from tests.transports.http_client import HttpClient, address, encode_request
 from tests.transports.line_client import TextLines
 from tests.transports.slow_reader import LARGE_HISTORY, stall
@@ -104,7 +104,7 @@ async def test_promise_5_a_batch_line_that_is_too_large_is_refused_alone(start_d
     assert await daemon.history("a") == [first["id"], third["id"]]
 
 
-@each_client()
+@each_client(STREAMING)
 async def test_promise_5_too_many_topics_of_a_subscription_are_refused(start_daemon, client_class):
     daemon = await start_daemon(TIGHT)
     client = client_class(daemon)
@@ -124,7 +124,7 @@ async def test_promise_5_too_many_topics_of_a_connection_are_refused_and_the_oth
     assert await client.data(1) == [b"2"]
 
 
-@each_client()
+@each_client(STREAMING)
 async def test_promise_5_a_closed_client_that_does_not_read_is_aborted_after_5_seconds(start_daemon, client_class):
     reactor = MovableReactor()
     daemon = await start_daemon(LARGE_HISTORY | {"limits.queue_messages": 2}, reactor)

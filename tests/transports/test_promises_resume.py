@@ -3,7 +3,7 @@
 import pytest
 
 from tests.transports.client import Gap, Refused
-from tests.transports.daemon import MovableReactor
+from tests.transports.daemon import MovableReactor, until
 from tests.transports.every_client import ALL_CLIENTS, DATA_ONLY, REPORTING, each_client
 from tests.transports.http_client import address
 from tests.transports.long_poll_client import LongPoll
@@ -36,13 +36,14 @@ async def check_gap(client, topic, start, reason, left):
         assert isinstance(gap, Gap)
         assert (gap.topic, gap.start, gap.reason) == (topic, start, reason)
     else:
+        await until(lambda: client.gap, "the gap")
         assert client.gap == reason
     assert await client.data(len(left)) == left
     await client.daemon.publish(topic, "live")
     assert await client.data(1) == [b"live"]
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 async def test_promise_3_evicted_messages_are_a_gap(start_daemon, client_class):
     daemon = await start_daemon({"history.messages": 3})
     ids = await daemon.publish_all(*[("a", f"{number}") for number in range(8)])
@@ -73,7 +74,7 @@ async def test_promise_3_a_gap_ends_where_the_kept_history_begins(start_daemon, 
     assert await client.next() == Gap("a", ids[1], ids[4], "evicted")
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 async def test_promise_3_evicted_messages_that_were_received_are_no_gap(start_daemon, client_class):
     daemon = await start_daemon({"history.messages": 3})
     ids = await daemon.publish_all(*[("a", f"{number}") for number in range(8)])
@@ -83,7 +84,7 @@ async def test_promise_3_evicted_messages_that_were_received_are_no_gap(start_da
     assert client.gap is None
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 async def test_promise_3_expired_messages_are_a_gap(start_daemon, client_class):
     reactor = MovableReactor()
     daemon = await start_daemon({}, reactor)
@@ -96,7 +97,7 @@ async def test_promise_3_expired_messages_are_a_gap(start_daemon, client_class):
     await check_gap(client, "a", first, "expired", [b"kept too"])
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 async def test_promise_3_a_cursor_of_another_epoch_is_a_gap(start_daemon, client_class):
     daemon = await start_daemon({})
     old = await daemon.publish("a", "lost")
@@ -108,7 +109,7 @@ async def test_promise_3_a_cursor_of_another_epoch_is_a_gap(start_daemon, client
     await check_gap(client, "a", old, "epoch", [b"1", b"2"])
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 async def test_promise_3_an_unknown_cursor_is_a_gap(daemon, client_class):
     known = await daemon.publish("a", "1")
     future = known.partition("-")[0] + "-1000"
@@ -128,7 +129,7 @@ async def test_promise_3_each_topic_with_a_loss_has_its_own_gap(start_daemon, cl
     assert await client.data(2) == [b"3", b"3"]
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 async def test_promise_3_an_invalid_cursor_is_refused_and_never_a_full_replay(daemon, client_class):
     await daemon.publish("a", "kept")
     for since in GARBAGE:
@@ -164,7 +165,7 @@ async def test_promise_3_a_websocket_can_send_its_cursor_in_a_header(daemon, cli
     assert await client.data(1) == [b"2"]
 
 
-@each_client(ALL_CLIENTS)
+@each_client(ALL_CLIENTS, is_quick=True)
 async def test_promise_3_other_start_positions(daemon, client_class):
     await daemon.publish_all(("a", "1"), ("a", "2"), ("a", "3"))
     for since, received in (("all", 3), ("last:2", 2), ("last:9", 3), ("10m", 3), ("0", 3)):

@@ -4,7 +4,7 @@ import pytest
 
 from tests.transports.client import Closed, ErrorLine, Gap
 from tests.transports.daemon import until
-from tests.transports.every_client import DATA_ONLY, REPORTING, each_client
+from tests.transports.every_client import DATA_ONLY, REPORTING, STREAMING, each_client
 from tests.transports.line_client import TextLines
 from tests.transports.slow_reader import LARGE_HISTORY, PIECE, stall
 from tests.transports.stream_client import Sse
@@ -13,7 +13,7 @@ from tests.transports.websocket_client import JsonWebSocket
 SLOW = LARGE_HISTORY | {"limits.queue_messages": 5}
 
 
-@each_client()
+@each_client(STREAMING)
 @pytest.mark.parametrize("slow", ["disconnect", "drop", "latest"])
 async def test_promise_4_a_slow_subscriber_delays_neither_publishers_nor_subscribers(start_daemon, client_class, slow):
     daemon = await start_daemon(SLOW)
@@ -49,7 +49,7 @@ async def check_disconnected(client):
     assert await client.next() == Closed(code, True)
 
 
-@each_client()
+@each_client(STREAMING)
 async def test_promise_5_a_queue_within_its_limit_loses_nothing(start_daemon, client_class):
     daemon = await start_daemon(SLOW)
     client = client_class(daemon, small=True)
@@ -166,7 +166,7 @@ async def test_promise_5_the_queue_is_limited_in_bytes(start_daemon, client_clas
     await until(lambda: not daemon.subscribers("a"), "the subscriber let go")
 
 
-@each_client()
+@each_client(STREAMING)
 async def test_promise_5_one_message_of_any_size_can_be_queued(start_daemon, client_class):
     daemon = await start_daemon(LARGE_HISTORY | {"limits.queue_bytes": "1KiB"})
     client = client_class(daemon, small=True)

@@ -17,7 +17,7 @@ from pushd.core.message import draft
 from pushd.core.peer import DAEMON
 from pushd.core.subscriber import Subscriber
 from tests.transports.in_memory_server import HANDSHAKE, InMemoryServer, ServerTransport, request
-from tests.transports.test_live_connections import CASES, Case, each_transport
+from tests.transports.test_live_connections import CASES, PUSHLET, Case, each_transport
 
 SECRET = b"s3cret-text"
 BEARER = {"Authorization": "Bearer alice"}
@@ -87,7 +87,7 @@ class Revoked:
         assert self.transport.disconnecting or self.transport.disconnected or b"401" in self.output
 
 
-@each_transport()
+@each_transport((*CASES, PUSHLET))
 async def test_open_connection_is_closed_and_told_why(server: InMemoryServer, case: Case) -> None:
     pair = Revoked(server, case)
     assert len(pair.subscribers()) == 2
@@ -104,6 +104,7 @@ async def test_open_connection_is_closed_and_told_why(server: InMemoryServer, ca
         "longpoll": b"token-revoked",
         "pull": b"token-revoked",
         "tcp": b"-ERR token-revoked",
+        "pushlet-stream": b'p_event="abort"',
     }
     assert told.get(case.name, b"") in after
     if case.name in ("longpoll", "pull"):
@@ -111,7 +112,7 @@ async def test_open_connection_is_closed_and_told_why(server: InMemoryServer, ca
         assert b'error="invalid_token"' in after
 
 
-@each_transport(tuple(case for case in CASES if case.name not in ("longpoll", "pull")))
+@each_transport((*(case for case in CASES if case.name not in ("longpoll", "pull")), PUSHLET))
 async def test_queue_is_dropped(server: InMemoryServer, case: Case) -> None:
     pair = Revoked(server, case)
     assert pair.transport.producer is not None
@@ -161,6 +162,18 @@ async def test_subscription_that_is_being_opened_is_refused(server: InMemoryServ
     if case.is_http and case.name != "websocket":
         assert after.startswith(b"HTTP/1.1 401 ")
     assert server.counters.disconnects["token-revoked"] == 1
+
+
+async def test_session_whose_cursor_is_being_read_does_not_begin(server: InMemoryServer) -> None:
+    server.backend.opening = opening = Deferred[None]()
+    pair = Revoked(server, PUSHLET)
+    await pair.revoke()
+    opening.callback(None)
+    server.clock.pump([0] * 5)
+    await server.publish("a", SECRET.decode())
+    assert SECRET not in pair.output
+    assert pair.output.startswith(b"HTTP/1.1 401 ")
+    assert SECRET in pair.other.value()
 
 
 async def test_history_that_is_being_read_is_not_answered(server: InMemoryServer) -> None:

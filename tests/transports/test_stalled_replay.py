@@ -2,7 +2,7 @@
 
 from tests.transports.client import Closed, End, ErrorLine, Gap, Received
 from tests.transports.daemon import turns, until
-from tests.transports.every_client import DATA_ONLY, REPORTING, UNCONFINED, each_client
+from tests.transports.every_client import DATA_ONLY, REPORTING, STREAMING, UNCONFINED, each_client
 from tests.transports.line_client import RawLines
 from tests.transports.slow_reader import LARGE_HISTORY, PIECE, stall_in_replay
 from tests.transports.websocket_client import JsonWebSocket
@@ -10,7 +10,7 @@ from tests.transports.websocket_client import JsonWebSocket
 SLOW = LARGE_HISTORY | {"limits.queue_messages": 5}
 
 
-@each_client()
+@each_client(STREAMING)
 async def test_promise_5_a_reader_that_stalls_in_its_replay_receives_all_of_it(start_daemon, client_class):
     """Replayed messages take no room in the queue."""
     daemon = await start_daemon(SLOW)
@@ -88,7 +88,7 @@ async def test_an_end_during_a_replay_is_reported_after_it(start_daemon, client_
         assert await client.next() == Closed(4410 if client.transport_name == "websocket" else None, True)
 
 
-@each_client()
+@each_client(STREAMING)
 async def test_a_client_that_disconnects_during_its_replay_is_removed(start_daemon, client_class):
     daemon = await start_daemon(LARGE_HISTORY)
     client = client_class(daemon, small=True)

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from pushd.auth.authenticator import Authenticator
 from pushd.core.cursor import Latest, Now, parse_since
-from pushd.core.errors import BadParameter, BadSince, Refusal, TokenMissing, TooManySubscriptions, Unavailable
+from pushd.core.errors import BadParameter, BadSince, Refusal, TooManySubscriptions, Unavailable
 from pushd.core.message import Draft
 from pushd.core.open_requests import DEFAULT_SECONDS, AskerLeft
 from pushd.core.peer import Peer
@@ -219,9 +219,8 @@ class Operations:
             identity = await self._authenticator.authenticate(token)
             check_same_subject(peer, identity)
             grant = await self._hub.callbacks.connect(peer, identity, identity.grant)
-        if identity is None and grant.is_empty and not self._hub.callbacks.asks_about_topics:
-            raise TokenMissing("handshake needs a token")
         own = Peer("bayeux", peer.address, grant, identity, peer.network)
+        self._hub.callbacks.check_session(own, "handshake")
         own.forwarded = peer.forwarded
         presence, presence_id = message.of_pushd("presence"), message.of_pushd("presence_id")
         if not all(each is None or isinstance(each, str) for each in (presence, presence_id)):

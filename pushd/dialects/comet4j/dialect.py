@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 from twisted.web.resource import Resource
 
-from pushd.core.cursor import NOW, MessageId, parse_id
+from pushd.core.cursor import MessageId, parse_id
 from pushd.core.delivery import StatelessWire
 from pushd.core.errors import BadParameter, NotFound, Refusal
 from pushd.core.message import Gap, Message
@@ -20,11 +20,12 @@ from pushd.core.names import parse_topics
 from pushd.core.peer import Peer
 from pushd.core.poll import PollResult
 from pushd.dialects.interface import DialectContext
+from pushd.dialects.session_resource import SessionResource
 from pushd.dialects.session_streams import SessionStreams, StreamingSession
-from pushd.dialects.sessions import Limits, Sessions
+from pushd.dialects.sessions import Limits, Sessions, session_since, set_cursor
 from pushd.http.query import parameter, require_no_subpath
 from pushd.http.request import Request
-from pushd.http.resource import Answer, HttpContext, HttpResource
+from pushd.http.resource import Answer, HttpContext
 from pushd.hub.hub import Hub
 from pushd.transports.held_requests import HeldRequests
 from pushd.transports.http_stream import StreamFormat
@@ -40,9 +41,23 @@ _REST_BYTES: Final = 16 << 10
 """Bytes of messages that a session keeps between two requests."""
 
 
+_SCRIPT: Final = "0.1.7"
+"""What `comet4j-0.1.7.js` sends as its version."""
+_WHOLE_MESSAGES: Final = b"""this.translateStreamData = function (text) {
+  var old = this.lastReceiveMessage, begin = text.indexOf(old) ? 0 : old.length, end = text.lastIndexOf(">") + 1;
+  this.lastReceiveMessage = text.slice(0, end);
+  return text.slice(begin, end) || '{"channel":"pushd/part"}';
+}, """
+"""What precedes the answer to the script that connects for streams, which evaluates it. The script evaluates a part of
+a message, too, and stops then. With this it waits for the rest, and reads a message without data meanwhile."""
+
+
 def frame(channel: str, data: object, time: float = 0, **others: object) -> bytes:
     """Return a message as percent-encoded JSON between ``<`` and ``>``."""
-    text = encode({"channel": channel, "data": data, "time": round(time * 1000), **others})
+    return _framed(encode({"channel": channel, "data": data, "time": round(time * 1000), **others}))
+
+
+def _framed(text: bytes) -> bytes:
     return b"<%b>" % quote(text, safe="").encode("ascii")
 
 
@@ -55,14 +70,15 @@ class Comet4jWire(StatelessWire):
         """Encode a message; ``b""`` if its channel is that of control messages."""
         return b"" if message.channel == _SYSTEM else self._encode(message)
 
-    def _encode(self, message: Message, **others: object) -> bytes:
-        if message.encoding == "json" and message.data:
+    def _encode(self, message: Message) -> bytes:
+        if message.encoding == "json" and message.data and not _has_prototype(message.data):
             data: object = msgspec.Raw(message.data)
         elif message.encoding == "binary":
             data = {"data_base64": message.data}
         else:
             data = message.data.decode("utf-8")
-        return frame(message.channel, data, message.time, **others)
+        id = {"id": message.id} if message.is_kept else {}
+        return frame(message.channel, data, message.time, **id)
 
     def gap(self, gap: Gap) -> bytes:
         """Encode a gap as a control message."""
@@ -88,13 +104,24 @@ class StreamWire(Comet4jWire):
 
     def message(self, message: Message) -> bytes:
         """Encode a message; ``b""`` if its channel is that of control messages or gaps."""
-        if message.channel in (_SYSTEM, _GAPS):
-            return b""
-        return self._encode(message, id=message.id) if message.is_kept else self._encode(message)
+        return b"" if message.channel in (_SYSTEM, _GAPS) else self._encode(message)
 
     def gap(self, gap: Gap) -> bytes:
         """Encode a gap as a message of a channel whose messages are not delivered."""
         return _gap(_GAPS, gap)
+
+
+def _has_prototype(data: bytes) -> bool:
+    """Return whether JSON may have a property ``__proto__``, perhaps with escapes.
+
+    The client evaluates JSON as a script, in which two of them in an object are an error, at which it stops.
+    """
+    if b"\\u" not in data:
+        return b"__proto__" in data
+    try:
+        return b"__proto__" in encode(msgspec.json.decode(data))
+    except (msgspec.DecodeError, RecursionError):  # such as half of a surrogate pair
+        return True
 
 
 def _gap(channel: str, gap: Gap) -> bytes:
@@ -117,6 +144,9 @@ class _Item(NamedTuple):
 
 class Session(StreamingSession):
     """A client."""
+
+    leaves_streams = True
+    """Its script reads nothing of what arrives in the last 50 ms of an answer, and does not notice its end."""
 
     cursor: MessageId
 
@@ -165,10 +195,9 @@ class Session(StreamingSession):
         return encoded
 
 
-class Comet4jResource(HttpResource):
+class Comet4jResource(SessionResource):
     """Executes one command for each request."""
 
-    parameters = None
     transport_name = "comet4j"
 
     def __init__(
@@ -179,9 +208,8 @@ class Comet4jResource(HttpResource):
         all_sessions: Sessions[Session],
         streams: SessionStreams[Session],
     ) -> None:
-        super().__init__(context)
+        super().__init__(context, hub)
         self.channels: Sequence[str] = ()
-        self._hub = hub
         self._held = held
         self._sessions = all_sessions
         self._streams = streams
@@ -211,8 +239,11 @@ class Comet4jResource(HttpResource):
             await self._streams.open(request, session, _STREAM)
             return None
         if session.rest:
-            await self._hub.start_position(request.peer, session.topics, session.cursor)  # is it still allowed?
+            await self.check_rights(request, session.topics)
+            if request.is_disconnected:
+                return None
             if encoded := session.next():
+                set_cursor(request, session.cursor)
                 return encoded
         session.wait(request)
         answer = partial(self._deliver, request, session)
@@ -225,22 +256,28 @@ class Comet4jResource(HttpResource):
             raise BadParameter("ws must be lpool or stream")
         names = parameter(request, b"channels") or ",".join(self.channels)
         topics = parse_topics(names, self.context.limits.topics)
-        opening = await self._hub.start_position(request.peer, topics, NOW)
+        opening = await self.start(request, topics, session_since(request, b"since"))
         peer = self.context.peer_of(request, "comet4j")
         style = "stream" if style == "stream" else "lpool"
         session = self._sessions.add(Session(peer, topics, opening.cursor, style))
         seconds = self._streams.wheel.seconds + 1 if style == "stream" else _SECONDS
         timeout = round(1000 * (seconds + 5))
-        return frame(_SYSTEM, {"cId": session.id, "ws": style, "channels": topics, "timeout": timeout})
+        set_cursor(request, session.cursor)
+        data = {"cId": session.id, "ws": style, "channels": topics, "timeout": timeout}
+        is_script = style == "stream" and parameter(request, b"cv") == _SCRIPT
+        before = _WHOLE_MESSAGES if is_script else b""
+        return _framed(before + encode({"channel": _SYSTEM, "data": data, "time": 0}))
 
     def _deliver(self, request: Request, session: Session, result: PollResult | None) -> None:
         """Answer with one message: the client reads no more of an answer."""
-        was_waiting = session.stop_waiting(request)
+        was_waiting, encoded = session.stop_waiting(request), b""
         if result is None:
             return
         if was_waiting:
             session.read(result)
-        request.answer((session.next() if was_waiting else b"") or _AGAIN)
+            encoded = session.next()
+            set_cursor(request, session.cursor)
+        request.answer(encoded or _AGAIN)
 
 
 class Comet4j:

@@ -23,10 +23,10 @@ _CONTENT_TYPE = b"text/html; charset=utf-8"
 class _Page(StreamFormat):
     """The format of one page: its own first bytes, and the wires that all pages share."""
 
-    def __init__(self, shared: StreamFormat, callback: bytes) -> None:
+    def __init__(self, shared: StreamFormat, callback: bytes, seconds: float) -> None:
         self.content_type = shared.content_type
         self.plain, self.chunked = shared.plain, shared.chunked
-        self.preamble = preamble(callback)
+        self.preamble = preamble(callback, seconds)
 
 
 class IframeResource(StreamResource):
@@ -41,7 +41,7 @@ class IframeResource(StreamResource):
 
     def format_of(self, request: Request) -> StreamFormat:
         """See `StreamResource`."""
-        return _Page(self._shared, check_callback(parameter(request, b"callback")))
+        return _Page(self._shared, check_callback(parameter(request, b"callback")), self.wheel.seconds)
 
     def set_headers(self, request: Request, stream_format: StreamFormat, opening: StartPosition | None = None) -> None:
         """See `StreamResource`. The page loads nothing; who may frame it is said by the headers of all answers."""

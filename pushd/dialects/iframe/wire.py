@@ -17,17 +17,25 @@ _PADDING: Final = b"<!--" + b" " * 2048 + b"-->\n"
 """Browsers show nothing of a page before they have read 256 bytes to 1 KiB."""
 _PAGE: Final = (
     b'<!DOCTYPE html><html><head><meta charset="utf-8"><title>pushd</title></head><body>\n'
-    b"<script>function _(t){var s=document.currentScript;if(s)s.parentNode.removeChild(s);%b(JSON.parse(t))}</script>\n"
+    b"<script>var alive=1;"
+    b"function _(t){var s=document.currentScript;if(s)s.parentNode.removeChild(s);alive=1;if(t)%b(JSON.parse(t))}"
+    b'setInterval(function(){if(!alive&&document.readyState!="complete")location.replace("about:blank");alive=0},%d)'
+    b"</script>\n"
 )
-"""The tag of each message is removed from the page, which would grow otherwise."""
+"""The tag of each message is removed from the page, which would grow otherwise.
+
+Browsers fire no event when the connection of a page is cut. A page that receives nothing, not even a keepalive, leaves,
+so that its frame fires `load` as at the end.
+"""
 
 
-def preamble(callback: bytes) -> bytes:
+def preamble(callback: bytes, seconds: float) -> bytes:
     """Return the first bytes of a page.
 
     :param callback: a checked name.
+    :param seconds: the interval of keepalives.
     """
-    return _PAGE % callback + _PADDING
+    return _PAGE % (callback, 2000 * seconds) + _PADDING
 
 
 def _script(text: bytes) -> bytes:
@@ -71,5 +79,5 @@ class Scripts(StatelessWire):
         return _script(encode_expired(code))
 
     def ping(self) -> bytes:
-        """Return a line end, which the page does not show."""
-        return b"\n"
+        """Encode a script by which the page notices that it is still connected."""
+        return b"<script>_()</script>\n"

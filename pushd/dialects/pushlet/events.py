@@ -20,8 +20,33 @@ _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _NOT_IN_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot express, section 2.2."""
 _GAPS: Final = "pushd/gap"
-_IN_QUOTES: Final = {'"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
-_PAGE: Final = b"<!DOCTYPE html><html><head><meta charset=utf-8></head><body>"
+_IN_QUOTES: Final = {'"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;", "\\": "&#92;"}
+"""The parser of the Java client takes a backslash for an escape of the next character, such as the closing quote."""
+LATER_MS: Final = 3000
+"""Milliseconds before a request that is not urgent."""
+_PAGE: Final = b"""<!DOCTYPE html><html><head><meta charset=utf-8></head><body><script>
+function again(query, wait) {
+  function later() { again(query, %d) }
+  again.is_due = true;
+  setTimeout(function () {
+    var probe = new XMLHttpRequest();
+    probe.onerror = later;
+    probe.onload = function () { probe.status < 500 ? location.replace(query) : later() };
+    probe.open("GET", query.replace("=refresh", "=hb"));
+    probe.send();
+  }, wait * (1 + Math.random()));
+}
+function watch(query, time) {
+  var before = document.scripts.length;
+  setTimeout(function () {
+    if (again.is_due || document.readyState == "complete") return;
+    document.scripts.length > before ? watch(query, time) : again(query, 0);
+  }, time);
+}
+</script>
+""" % (LATER_MS,)
+"""A page that loads the next one when the daemon can be reached, since a frame that cannot load remains an error page.
+Browsers tell a page nothing of a connection that was cut: it watches for the heartbeats."""
 _PAGE_END: Final = b"</body></html>"
 _PADDING: Final = b"\n<!--" + b" " * 1024 + b"-->\n"
 """Browsers show nothing of a page before they have read up to 1 KiB."""
@@ -64,15 +89,26 @@ class EventWire(StatelessWire):
         """Encode an event of the protocol itself."""
         return self._encode({"p_event": type, **fields})
 
-    def refresh(self, wait: int, url: str) -> bytes:
-        """Encode the event after which a client sends the next request; a frame of format js loads it by itself.
+    def refresh(self, wait: int, query: str) -> bytes:
+        """Encode the event after which a client sends the next request; a frame of format js loads it by itself, from
+        its own address, which a proxy may have changed.
 
         :param wait: milliseconds before the request.
-        :param url: its address, of characters that need no escaping.
+        :param query: what follows the address, of characters that need no escaping.
         """
         if self.kind == "js":
-            return b'<script>setTimeout(function(){location.href="%b"},%d)</script>\n' % (url.encode("ascii"), wait)
-        return self.event("refresh", p_wait=str(wait), p_url=url)
+            return b'<script>again("%b",%d)</script>\n' % (query.encode("ascii"), wait)
+        return self.event("refresh", p_wait=str(wait), p_url=f"/pushlet.srv{query}")
+
+    def watch(self, seconds: float, query: str) -> bytes:
+        """Encode what lets a frame send the next request when it receives nothing; empty for clients of other formats.
+
+        :param seconds: how long it may receive nothing.
+        :param query: see `refresh`.
+        """
+        if self.kind == "js":
+            return b'<script>watch("%b",%d)</script>\n' % (query.encode("ascii"), 1000 * seconds)
+        return b""
 
     def message(self, message: Message) -> bytes:
         """Encode a message; ``b""`` if its channel is that of gaps. Its fields cannot replace those of the protocol."""
@@ -122,9 +158,9 @@ class StreamWire(EventWire):
         """Encode a heartbeat."""
         return self.event("hb")
 
-    def refresh(self, wait: int, url: str) -> bytes:
+    def refresh(self, wait: int, query: str) -> bytes:
         """See `EventWire`; a page ends after it."""
-        return super().refresh(wait, url) + (_PAGE_END if self.kind == "js" else b"")
+        return super().refresh(wait, query) + (_PAGE_END if self.kind == "js" else b"")
 
 
 WIRES: Final = {kind: EventWire(kind) for kind in _FORMATS}

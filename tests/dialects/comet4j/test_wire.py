@@ -3,6 +3,7 @@
 import json
 from urllib.parse import unquote
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,3 +32,14 @@ def test_no_data_forges_a_message(published):
 
 def test_messages_of_the_system_channel_are_not_delivered():
     assert Comet4jWire().message(message(b"x", channel="c4j")) == b""
+
+
+@pytest.mark.parametrize("text", ['{"__proto__":1,"__proto__":2}', '[{"a":{"\\u005f_pr\\u006Fto__":1}}]'])
+def test_a_property_that_scripts_treat_specially_is_sent_as_text(text):
+    decoded = json.loads(unquote(Comet4jWire().message(message(text.encode(), "application/json"))[1:-1].decode()))
+    assert decoded["data"] == text
+
+
+def test_other_escapes_are_sent_as_they_are():
+    encoded = Comet4jWire().message(message(b'{"a":"\\u00e9"}', "application/json"))
+    assert json.loads(unquote(encoded[1:-1].decode()))["data"] == {"a": "\u00e9"}

@@ -4,7 +4,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
-from tests.transports.daemon import until
+from tests.transports.daemon import MovableReactor, turns, until
 
 SETTINGS: dict[str, object] = {"dialects.enable": "flash-policy"}
 FILE = '[dialects.flash-policy]\ndomains = ["*.games.example", "shop.example"]\nports = ["9001", "9003-9005"]\n'
@@ -56,6 +56,22 @@ async def test_a_policy_request_gets_the_policy_alone(start_daemon, tmp_path):
     daemon = await configured(start_daemon, tmp_path)
     assert await ask(daemon, REQUEST) == POLICY
     assert await ask(daemon, *(bytes([byte]) for byte in REQUEST)) == POLICY
+
+
+async def test_a_policy_request_may_take_its_time(start_daemon, tmp_path):
+    file = tmp_path / "pushd.toml"
+    file.write_text(FILE)
+    reactor = MovableReactor()
+    daemon = await start_daemon(SETTINGS, reactor, file)
+    slow, other = (daemon.connect("tcp", Raw(sent)) for sent in (REQUEST[:9], b"<policy!"))
+    await until(lambda: daemon.counters.connections["tcp"] == 2, "both connections")
+    await turns()
+    await reactor.pass_time(4)
+    await until(lambda: other.received.startswith(b"INFO"), "the greeting")
+    assert slow.received == b""
+    slow.transport.write(REQUEST[9:])
+    await until(lambda: slow.is_lost, "the connection is closed")
+    assert slow.received == POLICY
 
 
 async def test_the_policy_allows_nothing_by_default(start_daemon):

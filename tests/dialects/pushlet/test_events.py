@@ -49,3 +49,11 @@ def test_messages_of_the_channel_of_gaps_are_not_delivered(kind):
     wire = WIRES[kind]
     assert wire.message(message(channel="pushd/gap")) == b""
     assert wire.document([b"", wire.event("hb"), b""]) == wire.document([wire.event("hb")])
+
+
+@pytest.mark.parametrize("kind", ["xml", "xml-strict"])
+def test_the_java_client_reads_a_backslash_at_the_end(kind):
+    """Its parser skips the character after a backslash, even the quote at the end of the value."""
+    encoded = WIRES[kind].message(message(b"a\\"))
+    assert b"\\" not in encoded
+    assert parsed(kind, encoded)[0]["data"] == "a\\"

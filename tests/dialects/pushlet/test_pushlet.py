@@ -14,9 +14,9 @@ from tests.transports.daemon import until
 SETTINGS: dict[str, object] = {"dialects.enable": "pushlet"}
 
 
-async def ask(daemon, headers=None, **query):
+async def ask(daemon, headers=None, status=200, **query):
     answer = await daemon.request("GET", f"/pushlet.srv?{urlencode(query)}", None, headers)
-    assert answer.status == 200, answer.body
+    assert answer.status == status, answer.body
     kind = answer.headers["content-type"]
     if kind.startswith("application/json"):
         return json.loads(answer.body)
@@ -25,8 +25,8 @@ async def ask(daemon, headers=None, **query):
     return [dict(each.attrib) for each in ElementTree.fromstring(text)]
 
 
-async def join(daemon, **query):
-    (ack,) = await ask(daemon, p_event="join", **query)
+async def join(daemon, p_format="xml", **query):
+    (ack,) = await ask(daemon, p_event="join", p_format=p_format, **query)
     assert ack["p_event"] == "join-ack"
     return ack["p_id"]
 
@@ -81,23 +81,74 @@ async def test_unsubscribe_heartbeat_and_leave(start_daemon):
     (ack,) = await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a")
     for event, query in (("unsubscribe", {"p_sid": ack["p_sid"]}), ("hb", {}), ("leave", {})):
         assert (await ask(daemon, p_event=event, p_id=id, **query))[0]["p_event"] == f"{event}-ack"
-    assert (await ask(daemon, p_event="hb", p_id=id, p_format="json"))[0]["p_event"] == "nack"
+    (nack,) = await ask(daemon, p_event="hb", p_id=id, p_format="json", status=400)
+    assert nack["p_event"] == "nack"
 
 
 @pytest.mark.parametrize(
-    "query",
-    [
-        {"p_event": "join", "p_format": "ser"},
-        {"p_event": "nope", "p_id": "x"},
-        {"p_event": "hb", "p_id": "x"},
-        {"p_event": "hb"},
-        {},
-    ],
+    "query", [{"p_event": "nope", "p_id": "x"}, {"p_event": "hb", "p_id": "x"}, {"p_event": "hb"}, {}]
 )
-async def test_what_is_refused_gets_a_nack(start_daemon, query):
-    (nack,) = await ask(await start_daemon(SETTINGS), **query)
+async def test_a_request_of_no_session_has_the_status_400(start_daemon, query):
+    """As by Pushlet: the Java client, which ignores a nack, would send the request again without a pause."""
+    daemon = await start_daemon(SETTINGS)
+    (nack,) = await ask(daemon, status=400, p_format="xml", **query)
     assert nack["p_event"] == "nack"
     assert nack["p_reason"]
+    assert 'parent.push("p_event","nack"' in await ask_js(daemon, **query)
+
+
+@pytest.mark.parametrize(
+    "query", [{"p_event": "nope"}, {"p_event": "unsubscribe", "p_sid": "s9"}, {"p_event": "publish"}]
+)
+async def test_what_is_refused_gets_a_nack_in_the_format_of_the_session(start_daemon, query):
+    daemon = await start_daemon(SETTINGS)
+    (nack,) = await ask(daemon, p_id=await join(daemon, p_format="xml-strict"), **query)
+    assert nack["p_event"] == "nack"
+    id = id_in(await ask_js(daemon, p_event="join"))
+    assert 'parent.push("p_event","nack"' in await ask_js(daemon, p_id=id, **query)
+    assert 'parent.push("p_event","nack"' in await ask_js(daemon, p_event="join", p_format="ser")
+
+
+async def test_a_message_to_one_client_is_not_sent_to_all(start_daemon):
+    daemon = await start_daemon(SETTINGS)
+    id = await join(daemon)
+    await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a")
+    (nack,) = await ask(daemon, p_event="publish", p_id=id, p_subject="/a", p_to=id, data="secret")
+    assert nack["p_event"] == "nack"
+    _, *data, _ = await ask(daemon, p_event="listen", p_mode="poll", p_id=id)
+    assert data == []
+
+
+async def test_acks_have_the_subscription(start_daemon):
+    daemon = await start_daemon(SETTINGS)
+    query = {"p_mode": "poll", "p_subject": "/a,/b", "p_label": "x"}
+    ack, _ = await ask(daemon, p_event="join-listen", p_format="json", **query)
+    assert (ack["p_subject"], ack["p_label"]) == ("/a,/b", "x")
+    again, _ = await ask(daemon, p_event="listen", p_id=ack["p_id"], **query)
+    assert again["p_sid"] == ack["p_sid"]
+    (ack,) = await ask(daemon, p_event="unsubscribe", p_id=ack["p_id"], p_sid=ack["p_sid"])
+    assert ack["p_subject"] == "/a,/b"
+
+
+async def test_a_request_that_waits_is_answered_when_its_client_leaves(start_daemon):
+    daemon = await start_daemon(SETTINGS)
+    id = await join(daemon)
+    await ask(daemon, p_event="listen", p_id=id, p_mode="pull", p_subject="/a")
+    waiting = Deferred.fromCoroutine(ask(daemon, p_event="refresh", p_id=id))
+    await until(lambda: daemon_connections(daemon), "a held request")
+    await ask(daemon, p_event="leave", p_id=id)
+    assert [each["p_event"] for each in await waiting] == ["refresh-ack"]
+    assert not daemon.subscribers("a")
+
+
+async def test_a_session_of_a_refused_request_is_not_kept(start_daemon, tmp_path):
+    file = tmp_path / "pushd.toml"
+    file.write_text("[dialects.pushlet]\nsessions = 1\n")
+    daemon = await start_daemon(SETTINGS, file=file)
+    for event in ("join-listen", "listen"):  # which the Java client sends again at once when the status is 200
+        query = {} if event == "join-listen" else {"p_id": await join(daemon)}
+        (nack,) = await ask(daemon, p_event=event, p_format="xml", p_mode="poll", p_subject="/*x", status=400, **query)
+        assert nack["p_event"] == "nack"
 
 
 async def test_requests_of_the_script_for_pages(start_daemon):
@@ -136,25 +187,54 @@ async def test_listening_again_adds_no_subscription(start_daemon):
         assert ack["p_event"] == "listen-ack"
 
 
+async def test_subscriptions_to_one_subject_are_limited(start_daemon):
+    daemon = await start_daemon(SETTINGS | {"limits.topics": 4})
+    id = await join(daemon)
+    for _ in range(2):
+        ack = (await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a"))[0]
+        assert ack["p_event"] == "subscribe-ack"
+    (nack,) = await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a")
+    assert "too-many" in nack["p_reason"]
+    await ask(daemon, p_event="unsubscribe", p_id=id, p_sid=ack["p_sid"])
+    assert (await ask(daemon, p_event="subscribe", p_id=id, p_subject="/a"))[0]["p_event"] == "subscribe-ack"
+
+
+async def test_a_label_forges_nothing(start_daemon):
+    daemon = await start_daemon(SETTINGS)
+    label = "</script><script>alert(1)</script>\"'<!--\u2028\n></event>"
+    query = {"p_event": "subscribe", "p_subject": "/a", "p_label": label}
+    for kind in ("xml", "xml-strict", "json"):
+        (ack,) = await ask(daemon, p_id=await join(daemon, p_format=kind), **query)
+        assert (ack["p_event"], ack["p_label"]) == ("subscribe-ack", label)
+    body = await ask_js(daemon, p_id=id_in(await ask_js(daemon, p_event="join")), **query)
+    assert body.count("</script>") == 2, "of the page, and of the event"
+    assert not any(each in body for each in ("<!--", "\u2028"))
+
+
 async def test_frames_load_the_next_request_by_themselves(start_daemon):
-    body = await ask_js(await start_daemon(SETTINGS), p_event="join-listen", p_format="js", p_subject="/a")
-    assert re.search(
-        r'<script>setTimeout\(function\(\)\{location.href="/pushlet.srv\?p_id=\w+&p_event=refresh"\},0\)', body
-    )
+    body = await ask_js(await start_daemon(SETTINGS), p_event="join-listen", p_mode="pull", p_subject="/a")
+    assert re.search(r'<script>again\("\?p_id=\w+&p_event=refresh&p_since=\w+-0",0\)</script>', body)
 
 
 async def test_scripts_contain_no_tags_of_publishers(start_daemon):
     daemon = await start_daemon(SETTINGS)
-    id = (await ask_js(daemon, p_event="join", p_format="js")).partition('"p_id","')[2].partition('"')[0]
+    id = id_in(await ask_js(daemon, p_event="join", p_format="js"))
     await ask_js(daemon, p_event="subscribe", p_id=id, p_subject="/a")
     await daemon.publish("a", "</script><!--\u2028")
     body = await ask_js(daemon, p_event="listen", p_id=id, p_mode="pull")
-    assert body.count("</script>") == 3
+    assert body.count("</script>") == 4
     assert not any(each in body for each in ("<!--", "\u2028"))
 
 
 async def ask_js(daemon, **query):
-    return (await daemon.request("GET", f"/pushlet.srv?{urlencode(query)}")).body.decode()
+    answer = await daemon.request("GET", f"/pushlet.srv?{urlencode(query)}")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    return answer.body.decode()
+
+
+def id_in(body):
+    (id,) = re.findall(r'"p_id","(\w+)"', body)
+    return id
 
 
 async def test_pages_of_other_origins_cannot_publish(start_daemon):
@@ -189,11 +269,13 @@ async def test_every_access_needs_the_grant_of_the_request(start_daemon, tmp_pat
     credentials.write({reader: only(("subscribe", "history")), writer: only(("publish",))})
     daemon = await start_daemon(SETTINGS, file=credentials.file)
     assert (await daemon.request("GET", "/pushlet.srv?p_event=join")).status in (200, 401)
-    ids = {token: (await ask(daemon, bearer(token), p_event="join"))[0]["p_id"] for token in (reader, writer)}
+    join = {"p_event": "join", "p_format": "xml"}
+    ids = {token: (await ask(daemon, bearer(token), **join))[0]["p_id"] for token in (reader, writer)}
 
     async def try_it(token, event, subject, id=None):
         query = {"p_event": event, "p_id": id or ids[token], "p_subject": subject, "p_mode": "poll"}
-        return (await ask(daemon, bearer(token), **query))[0]["p_event"]
+        status = 400 if id or event == "listen" else 200
+        return (await ask(daemon, bearer(token), status, p_format="xml", **query))[0]["p_event"]
 
     assert await try_it(reader, "subscribe", "/room/a") == "subscribe-ack"
     assert await try_it(reader, "subscribe", "/other") == "nack"
@@ -211,7 +293,7 @@ async def test_sessions_are_limited_and_expire(start_daemon, tmp_path):
     file.write_text("[dialects.pushlet]\nsessions = 1\n")
     daemon = await start_daemon(SETTINGS, file=file)
     id = await join(daemon)
-    (nack,) = await ask(daemon, p_event="join")
+    (nack,) = await ask(daemon, p_event="join", p_format="xml")
     assert "too-many-connections" in nack["p_reason"]
     await ask(daemon, p_event="leave", p_id=id)
     await join(daemon)

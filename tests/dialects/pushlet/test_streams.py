@@ -55,12 +55,36 @@ async def test_a_page_has_padding_and_a_script_for_each_event(start_daemon):
     page, _, scripts = stream.text.partition("-->")
     assert len(page) > 1024
     assert scripts.count("<script>parent.push(") == 2
-    assert scripts.count("</script>") == 2
+    assert scripts.count("<script>watch(") == 1
+    assert scripts.count("</script>") == 3
     assert stream.head.headers["content-type"] == "text/html; charset=utf-8"
     again = await client.resume()
     await stream.client.answer
     await client.leave()
     await again.client.answer
+
+
+async def test_requests_of_the_script_for_frames(start_daemon):
+    """The requests of `js-pushlet-client.js` of Pushlet 2.0.4, which names neither a format nor, by default, a mode."""
+    daemon = await start_daemon(SETTINGS)
+
+    async def send(query):
+        answer = await daemon.request("GET", f"/pushlet.srv?{query}")
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert (
+            "content-security-policy" not in answer.headers
+            or "script-src" not in answer.headers["content-security-policy"]
+        )
+        return answer.body.decode()
+
+    (id,) = re.findall(r'parent.push\("p_event","join-ack","p_id","(\w+)"', await send("p_event=join"))
+    stream = Stream(daemon, f"/pushlet.srv?p_id={id}&p_event=listen&p_subject=/a")
+    await stream.has('"listen-ack"', '"p_mode","stream"', '"p_format","js"')
+    assert "hb-ack" in await send(f"p_event=hb&p_id={id}")
+    assert "publish-ack" in await send(f"p_event=publish&p_subject=/a&text=%C3%A9&p_id={id}")
+    await stream.has('"text","é"')
+    assert "leave-ack" in await send(f"p_event=leave&p_id={id}")
+    await stream.client.answer
 
 
 @pytest.mark.parametrize("kind", ["xml-strict", "json"])
