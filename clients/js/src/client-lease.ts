@@ -21,9 +21,9 @@ export const lease = (engine: Engine): ((channel?: string) => Promise<unknown>) 
   let last: Promise<unknown> = Promise.resolve();
 
   const send = async (method: string, channel: string, { id = own, meta }: Entry): Promise<unknown> => {
-    const url = http._url("presence", [channel], { presence_id: id, presence: !id && "self" });
+    const init = { method, body: JSON.stringify(meta), keepalive: true };
     try {
-      return await (await http._send(url, { method, body: JSON.stringify(meta), keepalive: true })).json();
+      return await (await http._send("presence/", [channel], { presence_id: id, presence: !id && "self" }, init)).json();
     } catch (error) {
       if (id || (error as PushdError).status != 400) throw error;
       own ??= unique();
