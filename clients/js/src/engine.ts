@@ -155,7 +155,7 @@ export class Engine {
 
   /** Enter a channel, or all that were entered, by leases, where the transport is no WebSocket. */
   private async _lease(channel?: string): Promise<unknown> {
-    if (!this._link || this._link._enter) return;
+    if (this._link ? this._link._enter : !this._leases) return;
     this._leases ??= import("./client-lease.js").then(({ lease }) => lease(this));
     return (await this._leases)(channel);
   }
