@@ -30,16 +30,17 @@ export const longPoll = async (engine: Engine): Promise<Fault> => {
   const link = httpLink(engine, 2000);
   const [sinks, topics, start] = await prepare(engine, link);
   // The first poll is answered at once.
-  for (let since = start, timeout = 0, hasEnded = false; !hasEnded; timeout = HOLD) {
+  for (let since = start, timeout = 0; ; timeout = HOLD) {
     link._heard = Date.now();
-    const [wires, cursor, end] = await poll(engine, topics, since, timeout, link._signal);
+    const [wires, cursor, hasEnded] = await poll(engine, topics, since, timeout, link._signal);
     engine._begin(sinks, since);
     wires.forEach((wire) => engine._receive(wire));
     since = cursor;
-    hasEnded = end;
-    if (hasEnded) endAll(sinks);
+    if (hasEnded) {
+      endAll(sinks);
+      return {};
+    }
   }
-  return {};
 };
 
 /** Report the end of all channels. */
