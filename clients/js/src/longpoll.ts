@@ -30,16 +30,17 @@ export const longPoll = async (engine: Engine): Promise<Fault> => {
   const link = httpLink(engine, 2000);
   const [sinks, topics, start] = await prepare(engine, link);
   // The first poll is answered at once.
-  for (let since = start, timeout = 0, hasEnded = false; !hasEnded; timeout = HOLD) {
+  for (let since = start, timeout = 0; ; timeout = HOLD) {
     link._heard = Date.now();
-    const [wires, cursor, end] = await poll(engine, topics, since, timeout, link._signal);
+    const [wires, cursor, hasEnded] = await poll(engine, topics, since, timeout, link._signal);
     engine._begin(sinks, since);
     wires.forEach((wire) => engine._receive(wire));
     since = cursor;
-    hasEnded = end;
-    if (hasEnded) endAll(sinks);
+    if (hasEnded) {
+      endAll(sinks);
+      return {};
+    }
   }
-  return {};
 };
 
 /** Report the end of all channels. */
@@ -65,6 +66,8 @@ export const prepare = async (engine: Engine, link: HttpLink): Promise<[Sink[], 
 /** Deliver what is stored for a sink that has no cursor yet, and give it one. */
 export const prefetch = async (engine: Engine, sink: Sink, signal?: AbortSignal): Promise<void> => {
   const [wires, cursor, hasEnded] = await poll(engine, sink.topics, sink.since, 0, signal);
+  // Meanwhile it was closed, or another connection has done the same.
+  if (sink._cursor || !engine._sinks.has(sink)) return;
   sink._cursor = cursor;
   for (const wire of wires)
     if (wire.type) sink._gap(wire as Gap);
@@ -81,7 +84,7 @@ export const poll = async (
   timeout: number,
   signal?: AbortSignal,
 ): Promise<[Wire[], string, boolean]> => {
-  const answer = await http._send(http._url("longpoll", topics, { since, timeout }), { signal });
+  const answer = await http._send("longpoll/", topics, { since, timeout }, { signal });
   const wires: Wire[] = answer.status == 200 ? await answer.json() : [];
   const header = (name: string) => answer.headers.get(`pushd-${name}`);
   const to = header("cursor")!;

@@ -2,7 +2,7 @@
 
 import { type Engine, type Fault, type Link, type Sink } from "./engine.js";
 import { prefetch, slowOf, topicsOf } from "./longpoll.js";
-import { PushdError, ignore, intersects, isTemporary, type Wire } from "./wire.js";
+import { PushdError, ignore, intersects, isPattern, isTemporary, type Wire } from "./wire.js";
 
 type Reply = (reply: Wire) => void;
 
@@ -35,36 +35,42 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
     };
 
     /** Send a command; without an open connection it counts as done, since the next one begins with everything. */
-    const send = (command: Wire, reply: Reply): void => {
+    const send = (command: Wire, reply: Reply = ignore): void => {
       if (socket.readyState != 1) return reply({});
       replies.set(++refs, reply);
       socket.send(JSON.stringify({ ...command, ref: refs }));
     };
 
-    /** Return the sinks that have channels in common with others, whose replay they receive, too. */
+    /** Return the subscribed sinks that have channels in common with these, and receive their replay, too. */
     const overlapping = (sinks: Sink[]): Sink[] => {
       const topics = topicsOf(sinks.filter((sink) => sink._cursor ?? sink.since));
+      const names = new Set(topics);
+      const patterns = topics.filter(isPattern);
       return [...subscribed].filter(
-        (other) => engine._sinks.has(other) && !sinks.includes(other) && other.topics.some((a) => topics.some((b) => intersects(a, b))),
+        (other) =>
+          engine._sinks.has(other) &&
+          // There may be thousands of each.
+          other.topics.some((a) => names.has(a) || (isPattern(a) ? topics : patterns).some((b) => intersects(a, b))),
       );
     };
 
     /** Subscribe sinks; if the daemon refuses that, or so many topics, one half of them after the other. */
     const subscribe = (all: Sink[], next = ignore): void => {
       const sinks = all.filter((sink) => engine._sinks.has(sink));
-      if (!sinks.length) return next();
+      if (!sinks[0]) return next();
       const others = overlapping(sinks);
       const since = sinks[0]._cursor ? engine._oldest(sinks) : sinks[0].since;
       sinks.forEach((sink) => subscribed.add(sink));
       engine._replays++;
-      send({ subscribe: topicsOf([...sinks, ...others]).join(), since, slow: slowOf(sinks) }, ({ error, cursor, connection }) => {
+      send({ subscribe: `${topicsOf([...sinks, ...others])}`, since, slow: slowOf(sinks) }, ({ error, cursor, connection }) => {
         if (isDone) return;
         if (error) {
-          if (isTemporary(error)) return finish({ _wait: 1, error });
+          // Where others are subscribed, it is this one that exceeds the limit.
+          if (isTemporary(error) && (!/subs/.test(error.code) || subscribed.size == sinks.length)) return finish({ error });
           sinks.forEach((sink) => subscribed.delete(sink));
           const half = sinks.splice(0, sinks.length / 2);
           // One of the others was refused meanwhile, or it is this one.
-          if (half.length || overlapping(sinks).length < others.length) return subscribe(half, () => subscribe(sinks, next));
+          if (half[0] || overlapping(sinks).length < others.length) return subscribe(half, () => subscribe(sinks, next));
           engine._fail(sinks[0], error);
         } else engine._begin(sinks, cursor, connection);
         next();
@@ -78,14 +84,14 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
       else
         // What others have received already is not replayed for a second topic.
         prefetch(engine, sink).then(
-          () => link == engine._link && engine._sinks.has(sink) && add(sink),
+          () => isDone || add(sink),
           (error) => (isTemporary(error) ? finish({ error }) : engine._fail(sink, error)),
         );
     };
 
     const link: Link = {
       _add: (sink) => socket.readyState == 1 && add(sink),
-      _remove: (topics) => send({ unsubscribe: topics.join() }, ignore),
+      _remove: (topics) => send({ unsubscribe: `${topics}` }),
       _renew: (fresh) => send({ auth: fresh }, ({ error }) => error && finish({ _auth: true, error })),
       _enter: (channel, entry) =>
         new Promise((done, fail) =>
@@ -93,10 +99,10 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
         ),
       _check: (probe) => {
         const now = Date.now();
-        if (asked > heard && now - asked > PONG_MS) return finish({});
-        if (asked <= heard && (probe || now - heard > SILENCE_MS)) {
+        if (asked > heard) return now - asked > PONG_MS && finish({});
+        if (probe || now - heard > SILENCE_MS) {
           asked = now + 1;
-          send({ ping: 0 }, ignore);
+          send({ ping: 0 });
           if (probe) setTimeout(() => asked > heard && finish({}), PONG_MS / 2);
         }
       },
@@ -108,11 +114,10 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
 
     socket.onopen = () => {
       const sinks = [...engine._sinks];
-      const known = sinks.filter((sink) => sink._cursor);
-      subscribe(known);
-      sinks.filter((sink) => !sink._cursor).forEach(add);
+      subscribe(sinks.filter((sink) => sink._cursor));
+      sinks.forEach((sink) => sink._cursor || add(sink));
       for (const [channel, entry] of engine._entries) link._enter!(channel, entry).catch(engine._warn);
-      if (!sinks.length) engine._begin(sinks);
+      if (!sinks[0]) engine._begin(sinks);
     };
     socket.onmessage = ({ data }) => {
       if (isDone) return;

@@ -74,6 +74,8 @@ const split = (id: string): [string, number] => {
 export const oldest = (cursors: string[], newest = ""): string =>
   cursors.reduce((a, b) => (split(b)[0] == split(newest)[0] && (split(a)[0] != split(b)[0] || isAfter(b, a)) ? a : b));
 
+export const isPattern = (topic: string): boolean => topic.includes("*");
+
 /** Return whether some channel is matched by both topics, each a channel or a pattern. */
 export const intersects = (a: string, b: string): boolean => {
   const left = a.split("/");
@@ -94,6 +96,16 @@ export const inPath = (topics: string[]): string =>
   topics.map((topic) => topic.split("/").map(encodeURIComponent).join("/")).join(",");
 
 export const ignore = () => {};
+
+/** Wait for some seconds at most; pass on a function that ends it. */
+export const pause = (seconds: number, use: (wake: () => void) => void): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, 1000 * seconds);
+    use(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
 
 /** Return a string that no other publish has. */
 export const unique = (): string => Date.now() + "-" + Math.random();

@@ -143,3 +143,37 @@ test("a transport that is refused although the subscriptions are not is replaced
   await vi.advanceTimersByTimeAsync(1000);
   expect([client.transport, client.state]).toEqual(["longpoll", "open"]);
 });
+
+test("thousands of topics are subscribed to again without a pause of the page", async () => {
+  const client = open();
+  for (let i = 0; i < 20; i++) client.subscribe(Array.from({ length: 400 }, (_, topic) => `topics/${i}/${topic}`), () => {});
+  await settle();
+  FakeSocket.last.open();
+  answerAll(upTo(1000));
+  await reconnect();
+  expect(answerAll(upTo(1000)).flat()).toHaveLength(8000);
+}, 5000);
+
+test("a subscription beyond the limit of the connection fails, and the others stay", async () => {
+  const client = open();
+  const errors = errorsOf({ a: client.subscribe("a", () => {}), b: client.subscribe("b", () => {}) });
+  await settle();
+  FakeSocket.last.open();
+  answerAll(() => undefined);
+  const late = errorsOf({ c: client.subscribe("c", () => {}) });
+  await settle();
+  answerAll(() => "too-many-subscriptions");
+  expect([errors, late, FakeSocket.all.length, client.state]).toEqual([{}, { c: "too-many-subscriptions" }, 1, "open"]);
+});
+
+test("those that resume wait until there is room", async () => {
+  const client = open();
+  const errors = errorsOf({ a: client.subscribe("a", () => {}), b: client.subscribe("b", () => {}) });
+  await settle();
+  FakeSocket.last.open();
+  answerAll(() => undefined);
+  await reconnect();
+  answerAll(() => "too-many-subscriptions");
+  await settle();
+  expect([errors, client.state]).toEqual([{}, "waiting"]);
+});
