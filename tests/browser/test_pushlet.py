@@ -1,5 +1,6 @@
 """Frames of Pushlet in Chromium and Firefox: an endless page calls `parent.push`, and loads the next page by itself."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,9 +9,13 @@ from playwright.sync_api import Page
 
 from tests.browser.daemon import Daemon, wait
 from tests.browser.firefox import Firefox
+from tests.clients.js.cutting_proxy import CuttingProxy
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
+CUTS = range(4500, 4900, 111)
+"""After how many bytes connections are cut: a page has about 3,000 before its first message."""
+COUNT = 80
 OPEN = """(() => {
   window.events = []; window.forged = 0;
   window.push = (...words) => events.push(words.join(" "));
@@ -62,3 +67,16 @@ def test_chromium(page: Page, pushlet_daemon: Daemon, page_errors: list[str]) ->
 def test_firefox(firefox: Firefox, pushlet_daemon: Daemon) -> None:
     firefox.navigate(f"{pushlet_daemon.url}/demo/")
     check_frame(pushlet_daemon, firefox.evaluate)
+
+
+def test_cuts_lose_and_double_nothing(page: Page, pushlet_daemon: Daemon, page_errors: list[str]) -> None:
+    with CuttingProxy(pushlet_daemon.port, [10_000, *CUTS]) as proxy:  # the first connection is that of the page
+        page.goto(f"{proxy.url}/health/live")
+        page.evaluate(OPEN.replace("/a", "/cuts"))
+        pushlet_daemon.wait_for_subscribers("cuts")
+        for number in range(COUNT):
+            pushlet_daemon.publish("cuts", f"number={number};")
+        wait(lambda: f"number={COUNT - 1};" in page.evaluate("events.join()"), "the last message", 60)
+        assert proxy.cuts >= len(CUTS) - 1
+    assert re.findall(r"number=(\d+);", page.evaluate("events.join()")) == [str(number) for number in range(COUNT)]
+    page_errors.clear()

@@ -24,7 +24,8 @@ _IN_QUOTES: Final = {'"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;", 
 """The parser of the Java client takes a backslash for an escape of the next character, such as the closing quote."""
 LATER_MS: Final = 3000
 """Milliseconds before a request that is not urgent."""
-_PAGE: Final = b"""<!DOCTYPE html><html><head><meta charset=utf-8></head><body><script>
+_PAGE: Final = b"<!DOCTYPE html><html><head><meta charset=utf-8></head><body>"
+_FUNCTIONS: Final = b"""<script>
 function again(query, wait) {
   function later() { again(query, %d) }
   again.is_due = true;
@@ -40,13 +41,21 @@ function watch(query, time) {
   var before = document.scripts.length;
   setTimeout(function () {
     if (again.is_due || document.readyState == "complete") return;
-    document.scripts.length > before ? watch(query, time) : again(query, 0);
+    document.scripts.length > before ? watch(query, time) : again(query.replace(/[^=]*$/, last), 0);
   }, time);
+}
+function last(since) {
+  for (var number = document.scripts.length; number--;) {
+    var script = document.scripts[number], found = /"p_pushd_id","([^"]+)"\\)$/.exec(script.text);
+    if (found && script.nextSibling) return found[1];
+  }
+  return since;
 }
 </script>
 """ % (LATER_MS,)
-"""A page that loads the next one when the daemon can be reached, since a frame that cannot load remains an error page.
-Browsers tell a page nothing of a connection that was cut: it watches for the heartbeats."""
+"""How a page loads the next one: when the daemon can be reached, since a frame that cannot load remains an error page.
+Browsers tell a page nothing of a connection that was cut: it watches for the heartbeats, and goes on after the last
+event that is complete."""
 _PAGE_END: Final = b"</body></html>"
 _PADDING: Final = b"\n<!--" + b" " * 1024 + b"-->\n"
 """Browsers show nothing of a page before they have read up to 1 KiB."""
@@ -75,6 +84,8 @@ class EventWire(StatelessWire):
     """
 
     data_only = False
+    _functions = _FUNCTIONS
+    """Those that precede the event `refresh` of a page."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -94,20 +105,22 @@ class EventWire(StatelessWire):
         its own address, which a proxy may have changed.
 
         :param wait: milliseconds before the request.
-        :param query: what follows the address, of characters that need no escaping.
+        :param query: what follows the address, of characters that need no escaping; it ends with the cursor.
         """
         if self.kind == "js":
-            return b'<script>again("%b",%d)</script>\n' % (query.encode("ascii"), wait)
+            return self._functions + b'<script>again("%b",%d)</script>\n' % (query.encode("ascii"), wait)
         return self.event("refresh", p_wait=str(wait), p_url=f"/pushlet.srv{query}")
 
     def watch(self, seconds: float, query: str) -> bytes:
         """Encode what lets a frame send the next request when it receives nothing; empty for clients of other formats.
 
+        Padding follows, so that a page that begins shows what it has.
+
         :param seconds: how long it may receive nothing.
         :param query: see `refresh`.
         """
         if self.kind == "js":
-            return b'<script>watch("%b",%d)</script>\n' % (query.encode("ascii"), 1000 * seconds)
+            return b'<script>watch("%b",%d)</script>\n%b' % (query.encode("ascii"), 1000 * seconds, _PADDING)
         return b""
 
     def message(self, message: Message) -> bytes:
@@ -153,6 +166,7 @@ class StreamWire(EventWire):
     """A format of events in a stream: stateful, so that the last message of each stream is known."""
 
     is_stateful = True
+    _functions = b""
 
     def ping(self) -> bytes:
         """Encode a heartbeat."""
@@ -167,7 +181,7 @@ WIRES: Final = {kind: EventWire(kind) for kind in _FORMATS}
 """The wire of each format, which all sessions share."""
 STREAMS: Final = {
     kind: StreamFormat(WIRES[kind].content_type, StreamWire(kind), preamble)
-    for kind, preamble in (("js", _PAGE + _PADDING), ("xml", b""))
+    for kind, preamble in (("js", _PAGE + _FUNCTIONS), ("xml", b""))
 }
 """The formats of streams. The others are documents, of which a client reads nothing before their end."""
 

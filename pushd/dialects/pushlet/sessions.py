@@ -51,8 +51,7 @@ class Session(StreamingSession):
 
         :param is_late: whether it waits before that.
         """
-        since = "" if self.cursor is None else f"&p_since={self.cursor}"
-        return self.wire.refresh(LATER_MS if is_late else 0, f"{self._query}{since}")
+        return self.wire.refresh(LATER_MS if is_late else 0, self._query)
 
     def watch(self, seconds: float) -> bytes:
         """Encode what lets a frame send the next request when it receives nothing for so many seconds."""
@@ -60,7 +59,7 @@ class Session(StreamingSession):
 
     @property
     def _query(self) -> str:
-        return f"?p_id={self.id}&p_event=refresh"
+        return f"?p_id={self.id}&p_event=refresh&p_since={'' if self.cursor is None else self.cursor}"
 
     def again(self, why: Refusal | None) -> bytes:
         """See `StreamingSession`. A client whose credential is not accepted any more does not come back."""
