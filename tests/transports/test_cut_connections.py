@@ -19,7 +19,7 @@ from tests.transports.session_clients import SESSIONS, SessionClient
 from tests.transports.stream_client import Sse
 
 _STEP = 23
-"""Every how many bytes the connections of most cases are cut; those of the first client with memory at every byte."""
+"""Every how many bytes connections are cut, except in the slow tests."""
 _LONG_STEP = 229
 """The same for sessions, which need several requests for each subscription."""
 _CLIENTS = (*REPORTING, LongPoll, BayeuxPoll, *SESSIONS)
@@ -171,9 +171,17 @@ def _step_of(client_class: type[Client]) -> int:
 async def test_a_client_that_is_cut_resumes_exactly(start_daemon, backend_settings, client_class, prepare):
     daemon = await start_daemon(backend_settings | {"history.messages": 3})
     exchange = await prepare(daemon)
-    step = 1 if client_class is Sse and not backend_settings else _step_of(client_class)
-    for size in range(1, await _size(client_class, daemon, exchange) + 1, step):
+    for size in range(1, await _size(client_class, daemon, exchange) + 1, _step_of(client_class)):
         await _cut_at(client_class, daemon, exchange, size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prepare", EXCHANGES, ids=lambda prepare: prepare.__name__)
+async def test_an_event_source_that_is_cut_at_any_byte_resumes_exactly(start_daemon, prepare):
+    daemon = await start_daemon({"history.messages": 3})
+    exchange = await prepare(daemon)
+    for size in range(1, await _size(Sse, daemon, exchange) + 1):
+        await _cut_at(Sse, daemon, exchange, size)
 
 
 @each_client(_CLIENTS)
