@@ -310,7 +310,7 @@ export class Engine {
       if (error instanceof PushdError) {
         fault.wait = error.retryAfter;
         fault.auth = error.status == 401;
-        fault.answered = error.status > 0 && isTemporary(error);
+        fault.answered = isTemporary(error);
         if (!fault.answered && !fault.auth) fault.refused = error;
       }
     }

@@ -36,7 +36,7 @@ export const eventStream = async (engine: Engine): Promise<Fault> => {
     const wire = JSON.parse(value);
     if (wire.type == "begin") {
       begun = true;
-      fault.spread = retry;
+      fault.spread = Math.min(retry, engine._options.maxDelay ?? retry);
       retry = 0;
       clearTimeout(timer);
       connection = wire.connection;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { connect, type Options } from "../src/client.js";
-import { FakeSocket, settle } from "./fakes.js";
+import { FakeSocket, eventStream, settle } from "./fakes.js";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -99,6 +99,22 @@ test("delays double, are random, and have a limit", async () => {
     delays.push(Math.round((Date.now() - before) / 100) / 10);
   }
   expect(delays).toEqual([0.5, 1, 2, 2, 2]);
+});
+
+test.each([
+  ["up to that of the stream", {}, [], 1.5],
+  ["not above the limit of the page", { maxDelay: 0.02 }, [], 0.01],
+  ["after what the daemon asks for", { maxDelay: 0.02 }, ["retry: 2000"], 2.01],
+])("the delay after an event stream is random, %s", async (_, options, last, seconds) => {
+  const began: number[] = [];
+  vi.stubGlobal("fetch", async (url: string) => {
+    if (url.includes("longpoll")) return new Response(null, { status: 204, headers: { "pushd-cursor": "e-1" } });
+    began.push(Date.now());
+    return eventStream("retry: 3000", "", 'data: {"type":"begin","cursor":"e-1"}', "", ...last);
+  });
+  open({ transports: ["sse"], ...options }).subscribe("a", () => {});
+  while (began.length < 2) await vi.advanceTimersByTimeAsync(10);
+  expect((began[1]! - began[0]!) / 1000).toBeCloseTo(seconds, 1);
 });
 
 test("a token is renewed when it expires, and after 4401", async () => {

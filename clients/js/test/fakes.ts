@@ -52,3 +52,6 @@ export class FakeSocket {
 export const settle = async (): Promise<void> => {
   for (let i = 0; i < 20; i++) await Promise.resolve();
 };
+
+/** Return the answer to a request for an event stream; it ends after these lines. */
+export const eventStream = (...lines: string[]): Response => new Response(lines.map((line) => `${line}\n`).join(""));
