@@ -68,10 +68,10 @@ export class Subscription<T = any> extends Target implements Sink, AsyncIterable
   private _consumed?: string;
   private _waiting: Message[] = [];
   private _readers: (() => void)[] = [];
-  private _begun = false;
-  private _isPaused = false;
+  private _begun?: boolean;
+  private _isPaused?: boolean;
   private _error?: PushdError;
-  private _isClosed = false;
+  private _isClosed?: boolean;
   private _open: Set<string>;
 
   constructor(

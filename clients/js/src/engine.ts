@@ -4,7 +4,7 @@ import type { Http } from "./http.js";
 import { longPoll, poll, topicsOf } from "./longpoll.js";
 import { eventStream } from "./sse.js";
 import { webSocket } from "./websocket.js";
-import { PushdError, decode, intersects, isAfter, isTemporary, oldest, stored, type Gap, type Message, type Wire } from "./wire.js";
+import { PushdError, decode, intersects, isAfter, isRefusal, oldest, stored, type Gap, type Message, type Wire } from "./wire.js";
 
 export type TransportName = "websocket" | "sse" | "longpoll";
 
@@ -51,17 +51,16 @@ export interface Link {
 /** Why a connection has ended. */
 export interface Fault {
   /** Seconds to wait at least. */
-  wait?: number;
+  _wait?: number;
   /** Upper end of the random delay in addition, if greater than usual, in seconds. */
-  spread?: number;
+  _spread?: number;
   /** The token was refused. */
-  auth?: boolean;
-  /** Nothing arrived: something on the way holds back the answer. */
-  stalled?: boolean;
+  _auth?: boolean;
+  /** The transport cannot work here. */
+  _stalled?: boolean;
   /** The daemon has answered: it is not the transport. */
-  answered?: boolean;
-  /** A refusal that one of the subscriptions may have caused. */
-  refused?: PushdError;
+  _answered?: boolean;
+  /** Perhaps a refusal that one of the subscriptions has caused. */
   error?: unknown;
 }
 
@@ -73,8 +72,8 @@ export interface EngineOptions {
   maxDelay?: number;
 }
 
-/** Milliseconds in which the start cursor has to arrive. */
-export const START_MS = 8000;
+/** Milliseconds in which the start cursor has to arrive, else something on the way holds it back; a long poll may be a large answer. */
+const START_MS = 8000;
 const TICK_MS = 5000;
 const HOUR_MS = 3600_000;
 
@@ -99,11 +98,12 @@ export class Engine {
   private _at = 0;
   private _failures = 0;
   private _attempt = 0;
-  private _running = false;
+  private _running?: boolean;
   private _wake?: () => void;
   private _ticker?: ReturnType<typeof setInterval>;
-  private _ticked = 0;
-  private _restarts = false;
+  private _ticked!: number;
+  private _starting?: ReturnType<typeof setTimeout>;
+  private _restarts?: boolean;
 
   constructor(
     readonly _http: Http,
@@ -171,6 +171,7 @@ export class Engine {
     }
     this._connection = connection ?? this._connection;
     this._failures = 0;
+    clearTimeout(this._starting);
     if (this._state != "open") {
       if (this._at) stored("localStorage", this._key, `${this._transport} ${Date.now() + HOUR_MS}`);
       this._set("open");
@@ -201,15 +202,20 @@ export class Engine {
     );
   }
 
-  /** Have the sinks fail whose subscription the daemon refuses. */
+  /** Have the sinks fail that the daemon refuses, alone or together with those before them. */
   async _findRefused(): Promise<void> {
+    const accepted: Sink[] = [];
     for (const sink of [...this._sinks]) {
+      accepted.push(sink);
       try {
-        await poll(this, sink.topics, sink._cursor ?? sink.since, 0);
+        await poll(this, topicsOf(accepted), sink._cursor ?? sink.since, 0);
       } catch (error) {
-        if (!isTemporary(error) && (error as PushdError).status != 401) this._fail(sink, error as PushdError);
+        accepted.pop();
+        if (isRefusal(error)) this._fail(sink, error);
       }
     }
+    // It is the transport.
+    if (accepted.length == this._sinks.size) this._choose({ _stalled: true });
   }
 
   _fail(sink: Sink, error: PushdError): void {
@@ -286,7 +292,7 @@ export class Engine {
     while (this._isNeeded()) {
       const fault = await this._connectOnce();
       if (this._restarts || !this._isNeeded()) continue;
-      if (fault.refused) await this._findRefused();
+      if (isRefusal(fault.error)) await this._findRefused();
       await this._pause(fault);
     }
     clearInterval(this._ticker);
@@ -301,38 +307,46 @@ export class Engine {
     this._set("connecting");
     const began = Date.now();
     let fault: Fault = {};
+    let stalled: boolean | undefined;
     try {
       const token = await this._http._getToken();
+      if (this._transport != "longpoll")
+        this._starting = setTimeout(() => {
+          stalled = true;
+          this._link?._close();
+        }, START_MS);
       fault = await TRANSPORTS[this._transport](this, token);
-      if (fault.auth) this._http._forget(this._http._token);
+      if (fault._auth) this._http._forget(this._http._token);
     } catch (error) {
       fault = { error };
       if (error instanceof PushdError) {
-        fault.wait = error.retryAfter;
-        fault.auth = error.status == 401;
-        fault.answered = isTemporary(error);
-        if (!fault.answered && !fault.auth) fault.refused = error;
+        fault._wait = error.retryAfter;
+        fault._auth = error.status == 401;
+        fault._answered = true;
       }
     }
+    clearTimeout(this._starting);
+    this._link?._close();
+    fault._stalled ||= stalled;
     const wasOpen = this._state == "open";
     this._link = this._connection = undefined;
     for (const sink of this._sinks) sink._joined = false;
     if (wasOpen && Date.now() - began > 10_000) this._attempt = 0;
-    if (!wasOpen && !fault.auth && !fault.refused && !fault.answered && !this._restarts) this._choose(fault);
-    if (fault.auth && !wasOpen && !this._http._canRenew)
+    if (!wasOpen && !fault._auth && !fault._answered && !this._restarts) this._choose(fault);
+    if (fault._auth && !wasOpen && !this._http._canRenew)
       for (const sink of [...this._sinks]) this._fail(sink, (fault.error as PushdError) ?? new PushdError("token-invalid", ""));
     return fault;
   }
 
   /** Take the next transport if this one does not work. */
   private _choose(fault: Fault): void {
-    if (++this._failures < 2 && !fault.stalled) return;
+    if (++this._failures < 2 && !fault._stalled) return;
     this._failures = 0;
     this._at = (this._at + 1) % this._names.length;
   }
 
   /** Wait before the next attempt: a random time (full jitter), and at least as long as the daemon asks for. */
-  private async _pause({ wait = 0, spread = 0, auth, error }: Fault): Promise<void> {
+  private async _pause({ _wait: wait = 0, _spread: spread = 0, _auth: auth, error }: Fault): Promise<void> {
     if (error) this._emit("error", { error });
     const limit = Math.max(spread, mostSeconds(this._options, this._attempt++, auth ? 300 : 30));
     const least = Date.now() + wait * 1000;
@@ -350,7 +364,7 @@ export class Engine {
 
   private _tick(): void {
     const now = Date.now();
-    const jumped = now - this._ticked > 4 * TICK_MS || now < this._ticked;
+    const jumped = Math.abs(now - this._ticked) > 4 * TICK_MS;
     this._ticked = now;
     if (jumped) this._probe();
     else this._link?._check(false);

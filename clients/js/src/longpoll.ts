@@ -1,31 +1,43 @@
 /** Long polls, for where nothing else passes; and the history of one subscription. */
 
-import { type Engine, type Fault, type Sink } from "./engine.js";
+import type { Engine, Fault, Link, Sink } from "./engine.js";
 import { decode, type Gap, type Wire } from "./wire.js";
 
-/** Seconds for which the daemon holds a request. */
+/** Seconds for which the daemon holds a request, and milliseconds of silence after which a connection is replaced. */
 const HOLD = 25;
+const SILENCE_MS = 40_000;
+
+/** The link of a transport that consists of requests. */
+export interface HttpLink extends Link {
+  _heard: number;
+  readonly _signal: AbortSignal;
+}
+
+/** Make the link of a transport; when something has changed, it is replaced after `probeMs` of silence. */
+export const httpLink = (engine: Engine, probeMs: number): HttpLink => {
+  const abort = new AbortController();
+  const link = {
+    _heard: Date.now(),
+    _signal: abort.signal,
+    _check: (probe: boolean) => Date.now() - link._heard > (probe ? probeMs : SILENCE_MS) && abort.abort(),
+    _close: () => abort.abort(),
+  };
+  return (engine._link = link);
+};
 
 /** Poll until the connection fails; return why. */
 export const longPoll = async (engine: Engine): Promise<Fault> => {
-  const abort = new AbortController();
-  let began = Date.now();
-  engine._link = {
-    _check: (probe) => Date.now() - began > (probe ? 2000 : (HOLD + 15) * 1000) && abort.abort(),
-    _close: () => abort.abort(),
-  };
-  const [sinks, topics, start] = await prepare(engine, abort.signal);
+  const link = httpLink(engine, 2000);
+  const [sinks, topics, start] = await prepare(engine, link._signal);
   // The first poll is answered at once.
-  for (let since = start, timeout = 0; sinks.length; timeout = HOLD) {
-    began = Date.now();
-    const [wires, cursor, hasEnded] = await poll(engine, topics, since, timeout, abort.signal);
+  for (let since = start, timeout = 0, hasEnded = !sinks.length; !hasEnded; timeout = HOLD) {
+    link._heard = Date.now();
+    const [wires, cursor, end] = await poll(engine, topics, since, timeout, link._signal);
     engine._begin(sinks, since, undefined);
     wires.forEach((wire) => engine._receive(wire));
     since = cursor;
-    if (hasEnded) {
-      endAll(sinks);
-      break;
-    }
+    hasEnded = end;
+    if (hasEnded) endAll(sinks);
   }
   return {};
 };

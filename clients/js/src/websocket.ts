@@ -1,6 +1,6 @@
 /** WebSocket with the subprotocol `pushd.v1`. */
 
-import { START_MS, type Engine, type Entry, type Fault, type Link, type Sink } from "./engine.js";
+import { type Engine, type Entry, type Fault, type Link, type Sink } from "./engine.js";
 import { prefetch, slowOf, topicsOf } from "./longpoll.js";
 import { PushdError, intersects, isTemporary, type Wire } from "./wire.js";
 
@@ -16,23 +16,21 @@ const ignore = () => {};
 export const webSocket = (engine: Engine, token: string | undefined): Promise<Fault> =>
   new Promise((resolve) => {
     const Socket = engine._options.WebSocket ?? globalThis.WebSocket;
-    if (!Socket) return resolve({ stalled: true });
+    if (!Socket) return resolve({ _stalled: true });
     const protocols = ["pushd.v1"];
     if (token) protocols.push(`bearer.${token}`);
     const socket = new Socket(engine._http._url("ws").replace(/^http/, "ws"), protocols);
     const replies = new Map<number, Reply>();
-    /** Sinks whose subscription was sent. */
+    /** Sinks whose subscription was sent, and not refused. */
     const subscribed = new Set<Sink>();
     let isDone = false;
     let refs = 0;
     let heard = Date.now();
     let asked = 0;
-    let timer = setTimeout(() => finish({ stalled: true }), START_MS);
 
     const finish = (fault: Fault): void => {
       if (isDone) return;
       isDone = true;
-      clearTimeout(timer);
       socket.close();
       resolve(fault);
       for (const reply of replies.values()) reply({ error: new PushdError("closed", "closed") });
@@ -43,34 +41,40 @@ export const webSocket = (engine: Engine, token: string | undefined): Promise<Fa
       socket.send(JSON.stringify({ ...command, ref: refs }));
     };
 
-    /** Subscribe sinks, with the topics of others that receive the replay once more. */
-    const subscribe = (sinks: Sink[], others: Sink[] = []): void => {
-      const known = sinks[0]._cursor ? engine._oldest(sinks) : sinks[0].since;
-      const topics = topicsOf([...sinks, ...others]);
+    /** Return the sinks that have channels in common with others, whose replay they receive, too. */
+    const overlapping = (sinks: Sink[]): Sink[] => {
+      const topics = topicsOf(sinks.filter((sink) => sink._cursor ?? sink.since));
+      return [...subscribed].filter(
+        (other) => engine._sinks.has(other) && !sinks.includes(other) && other.topics.some((a) => topics.some((b) => intersects(a, b))),
+      );
+    };
+
+    /** Subscribe sinks; if the daemon refuses that, or so many topics, one half of them after the other. */
+    const subscribe = (all: Sink[], next = ignore): void => {
+      const sinks = all.filter((sink) => engine._sinks.has(sink));
+      if (!sinks.length) return next();
+      const others = overlapping(sinks);
+      const since = sinks[0]._cursor ? engine._oldest(sinks) : sinks[0].since;
       sinks.forEach((sink) => subscribed.add(sink));
       engine._replays++;
-      send(
-        { subscribe: topics.join(), since: known, slow: slowOf(sinks) },
-        ({ error, cursor, connection }) => {
-          if (isDone) return;
-          clearTimeout(timer);
-          if (!error) engine._begin(sinks, cursor, connection);
-          else if (isTemporary(error)) finish({ wait: 1, error });
-          else if (sinks[1]) finish({ refused: error });
-          else engine._fail(sinks[0], error);
-        },
-      );
+      send({ subscribe: topicsOf([...sinks, ...others]).join(), since, slow: slowOf(sinks) }, ({ error, cursor, connection }) => {
+        if (isDone) return;
+        if (error) {
+          if (isTemporary(error)) return finish({ _wait: 1, error });
+          sinks.forEach((sink) => subscribed.delete(sink));
+          const half = sinks.splice(0, sinks.length / 2);
+          // One of the others was refused meanwhile, or it is this one.
+          if (half.length || overlapping(sinks).length < others.length) return subscribe(half, () => subscribe(sinks, next));
+          engine._fail(sinks[0], error);
+        } else engine._begin(sinks, cursor, connection);
+        next();
+      });
       // Answered when the replay is complete.
       send({ ping: 0 }, () => engine._replays--);
     };
 
     const add = (sink: Sink): void => {
-      const from = sink._cursor ?? sink.since;
-      const others = [...subscribed].filter(
-        (other) =>
-          from && other != sink && engine._sinks.has(other) && other.topics.some((a) => sink.topics.some((b) => intersects(a, b))),
-      );
-      if (sink._cursor || !others.length) subscribe([sink], others);
+      if (sink._cursor || !overlapping([sink]).length) subscribe([sink]);
       else
         // What others have received already is not replayed for a second topic.
         prefetch(engine, sink).then(
@@ -89,7 +93,7 @@ export const webSocket = (engine: Engine, token: string | undefined): Promise<Fa
     const link: Link = {
       _add: (sink) => socket.readyState == 1 && add(sink),
       _remove: (topics) => socket.readyState == 1 && send({ unsubscribe: topics.join() }, ignore),
-      _renew: (fresh) => send({ auth: fresh }, ({ error }) => error && finish({ auth: true, error })),
+      _renew: (fresh) => send({ auth: fresh }, ({ error }) => error && finish({ _auth: true, error })),
       _enter: async (channel, entry) => socket.readyState == 1 && enter(channel, entry),
       _check: (probe) => {
         const now = Date.now();
@@ -108,11 +112,9 @@ export const webSocket = (engine: Engine, token: string | undefined): Promise<Fa
     socket.onerror = ignore;
 
     socket.onopen = () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => finish({ stalled: true }), START_MS);
       const sinks = [...engine._sinks];
       const known = sinks.filter((sink) => sink._cursor);
-      if (known.length) subscribe(known);
+      subscribe(known);
       sinks.filter((sink) => !sink._cursor).forEach(add);
       for (const [channel, entry] of engine._entries)
         enter(channel, entry).catch((error) => engine._emit("error", { error }));
@@ -126,15 +128,17 @@ export const webSocket = (engine: Engine, token: string | undefined): Promise<Fa
       replies.delete(wire.ref);
       if (wire.error) wire.error = new PushdError(wire.error.code, wire.error.message);
       if (reply) reply(wire);
-      else if (wire.error) finish({ refused: wire.error });
+      else if (wire.error) finish(wire);
       else engine._receive(wire);
     };
     socket.onclose = ({ code, reason }) =>
       finish({
-        auth: code == 4401,
-        refused: code == 4403 ? new PushdError("forbidden", reason, 403) : undefined,
-        wait: code == 1013 || code == 4429 ? 1 : 0,
-        spread: code == 1012 ? 5 : 0,
-        error: reason && code > 1001 && code != 1012 ? new PushdError(`${code}`, reason, code == 4401 ? 401 : 0) : undefined,
+        _auth: code == 4401,
+        _wait: code == 1013 || code == 4429 ? 1 : 0,
+        _spread: code == 1012 ? 5 : 0,
+        error:
+          reason && code > 1001 && code != 1012
+            ? new PushdError(code == 4403 ? "forbidden" : `${code}`, reason, Math.max(0, code - 4000))
+            : undefined,
       });
   });

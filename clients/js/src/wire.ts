@@ -46,7 +46,10 @@ export class PushdError extends Error {
 /** Return whether another attempt may succeed without a change: faults of the network, of load, or of a server. */
 export const isTemporary = (error: unknown): boolean =>
   !(error instanceof PushdError) ||
-  /^(too-many-[^t]|rate|unav|sto|over|no-ro|request-t|int|http-(408|429|5))/.test(error.code);
+  /^(\d|too-many-[^t]|rate|unav|sto|over|no-ro|request-t|int|http-(408|429|5))/.test(error.code);
+
+/** Return whether an error is a refusal of what was asked for, whoever asks. */
+export const isRefusal = (error: unknown): error is PushdError => !isTemporary(error) && (error as PushdError).status != 401;
 
 /** Return a message with its binary data decoded. */
 export const decode = (wire: Wire): Message => {

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.system
 
 FOLLOW = Path(__file__).parent / "follow.mjs"
 BEHAVIOUR = Path(__file__).parent / "behaviour.mjs"
+TOPICS = Path(__file__).parent / "topics.mjs"
 TRANSPORTS = ("websocket", "sse", "longpoll")
 MESSAGES = 400
 
@@ -68,3 +69,17 @@ def test_cuts_lose_and_double_nothing(daemon: Daemon, transport: str) -> None:
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_cuts_at_every_byte_lose_and_double_nothing(daemon: Daemon, transport: str) -> None:
     assert follow(daemon, transport, range(1, 1500), 2 * MESSAGES) > 1000
+
+
+@pytest.mark.parametrize(
+    ("transport", "prefix", "fits", "code"),
+    [
+        ("websocket", "topics", 5, ""),
+        ("sse", "s", 4, "too-many-topics"),
+        ("longpoll", "l", 4, "too-many-topics"),
+        ("sse", "s" * 40, 1, "headers-too-large"),
+    ],
+)
+def test_more_topics_than_fit(daemon: Daemon, transport: str, prefix: str, fits: int, code: str) -> None:
+    task = {"url": daemon.url, "transport": transport, "groups": 5, "topics": 250, "prefix": prefix}
+    run(TOPICS, task | {"fits": fits, "code": code})
