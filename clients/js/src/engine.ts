@@ -161,10 +161,10 @@ export class Engine {
   }
 
   /** Called by a transport when the daemon has answered. */
-  _begin(sinks: Iterable<Sink>, cursor: string | undefined, connection: string | undefined): void {
+  _begin(sinks: Iterable<Sink>, cursor?: string, connection?: string): void {
     for (const sink of sinks) {
       sink._joined = true;
-      if (!sink._cursor && cursor) {
+      if (cursor && !sink._cursor) {
         sink._cursor = cursor;
         sink._moved();
       }

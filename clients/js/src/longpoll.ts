@@ -30,13 +30,11 @@ export const longPoll = async (engine: Engine): Promise<Fault> => {
   const link = httpLink(engine, 2000);
   const [sinks, topics, start] = await prepare(engine, link._signal);
   // The first poll is answered at once.
-  for (let since = start, timeout = 0, hasEnded = !sinks.length; !hasEnded; timeout = HOLD) {
+  for (let since = start, timeout = 0, wires: Wire[], hasEnded = !sinks[0]; !hasEnded; timeout = HOLD) {
     link._heard = Date.now();
-    const [wires, cursor, end] = await poll(engine, topics, since, timeout, link._signal);
-    engine._begin(sinks, since, undefined);
+    [wires, since, hasEnded] = await poll(engine, topics, since, timeout, link._signal);
+    engine._begin(sinks);
     wires.forEach((wire) => engine._receive(wire));
-    since = cursor;
-    hasEnded = end;
     if (hasEnded) endAll(sinks);
   }
   return {};
@@ -54,7 +52,7 @@ export const slowOf = (sinks: Sink[]): string | undefined => sinks.find((sink) =
 export const prepare = async (engine: Engine, signal: AbortSignal): Promise<[Sink[], string[], string]> => {
   const sinks = [...engine._sinks];
   await Promise.all(sinks.map((sink) => sink._cursor || prefetch(engine, sink, signal)));
-  return [sinks, topicsOf(sinks), sinks.length ? engine._oldest(sinks) : ""];
+  return [sinks, topicsOf(sinks), sinks[0] ? engine._oldest(sinks) : ""];
 };
 
 /** Deliver what is stored for a sink that has no cursor yet, and give it one. */
@@ -79,7 +77,9 @@ export const poll = async (
   const answer = await http._send(http._url("longpoll", topics, { since, timeout }), { signal });
   const wires: Wire[] = answer.status == 200 ? await answer.json() : [];
   const header = (name: string) => answer.headers.get(`pushd-${name}`);
-  const to = header("cursor")!;
+  const to = header("cursor");
+  // Browsers accept an answer that was cut within its headers.
+  if (!to || to != header("id")) throw Error("closed");
   const reason = header("gap");
   const gaps = reason ? topics.map((topic) => ({ type: "gap", topic, from: since, to, reason })) : [];
   return [[...gaps, ...wires], to, !!header("end")];

@@ -113,12 +113,11 @@ export const webSocket = (engine: Engine, token: string | undefined): Promise<Fa
 
     socket.onopen = () => {
       const sinks = [...engine._sinks];
-      const known = sinks.filter((sink) => sink._cursor);
-      subscribe(known);
+      subscribe(sinks.filter((sink) => sink._cursor));
       sinks.filter((sink) => !sink._cursor).forEach(add);
       for (const [channel, entry] of engine._entries)
         enter(channel, entry).catch((error) => engine._emit("error", { error }));
-      if (!sinks.length) engine._begin([], undefined, undefined);
+      if (!sinks.length) engine._begin([]);
     };
     socket.onmessage = ({ data }) => {
       if (isDone) return;
