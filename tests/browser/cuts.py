@@ -1,0 +1,72 @@
+"""Pages that follow a channel with the client, behind a proxy that cuts each connection after another number of bytes."""
+
+import json
+from collections.abc import Callable, Iterator
+from operator import length_hint
+from typing import Any
+
+from tests.browser.daemon import Daemon, wait
+from tests.clients.js.cutting_proxy import CuttingProxy
+
+MOST_BYTES = 2000
+"""More than the daemon has sent when the first message has arrived, over each transport."""
+SECONDS = 240.0
+FOLLOW = """async (url, channel, transport) => {
+  const { connect } = await import("/client.js");
+  const options = { delay: 0.003, maxDelay: 0.006, transports: [transport] };
+  const direct = connect("/");
+  const gaps = [];
+  const follow = async (client) => {
+    const received = [];
+    client.on("gap", (gap) => gaps.push(gap));
+    const subscription = client.subscribe(channel, (message) => {
+      received.push(message.data);
+      client.wake?.();
+    });
+    await new Promise((resolve) => subscription.on("begin", resolve));
+    return received;
+  };
+  const wholeClient = connect(url, options);
+  const whole = await follow(wholeClient);
+  let published = 0;
+  const wrong = [];
+  window.stop = false;
+  for (; !stop; published++) {
+    // A client without a cursor: what is published after its begin arrives, wherever it is cut.
+    const client = connect(url, options);
+    const received = await follow(client);
+    const arrived = new Promise((resolve) => (client.wake = resolve));
+    await direct.publish(channel, published);
+    await arrived;
+    client.close();
+    if (received.join() !== `${published}`) wrong.push([published, received]);
+  }
+  while (whole.at(-1) !== published - 1) await new Promise((resolve) => (wholeClient.wake = resolve));
+  wholeClient.close();
+  const isWhole = whole.every((number, index) => number === index) && whole.length === published;
+  return JSON.stringify({ wrong, gaps, whole: isWhole ? "" : whole.join() });
+}"""
+
+
+def alternating(step: int = 1) -> list[int]:
+    """Return numbers of bytes, small and great ones in turn: browsers delay WebSockets after several failures."""
+    numbers = list(range(1, MOST_BYTES, step))
+    half = len(numbers) // 2
+    return [number for pair in zip(numbers[:half], numbers[half:], strict=False) for number in pair]
+
+
+def check_cuts(daemon: Daemon, evaluate: Callable[[str], Any], transport: str, budgets: list[int]) -> int:
+    """Follow a channel in a page of the daemon with cuts, until each was made; return their number.
+
+    The client tries again until it has its cursor, then a message is published, which has to arrive once.
+    """
+    left: Iterator[int] = iter(budgets)
+    channel = f"cuts/{transport}"
+    with CuttingProxy(daemon.port, left) as proxy:
+        follow = f"({FOLLOW})('{proxy.url}', '{channel}', '{transport}')"
+        evaluate(f"window.result = '', {follow}.then(r => result = r, e => result = `${{e.stack}}`), 0")
+        wait(lambda: length_hint(left) == 0 or evaluate("result"), "all cuts", SECONDS)
+        evaluate("window.stop = true")
+        result = wait(lambda: evaluate("result"), "the last message")
+    assert json.loads(result) == {"wrong": [], "gaps": [], "whole": ""}
+    return proxy.cuts
