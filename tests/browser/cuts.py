@@ -1,4 +1,4 @@
-"""Pages that follow a channel with the client, behind a proxy that cuts each connection after another number of bytes."""
+"""Pages with the client, behind a proxy that cuts each connection after another number of bytes."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -47,6 +47,25 @@ FOLLOW = """async (url, channel, transport) => {
   return JSON.stringify({ wrong, gaps, whole: isWhole ? "" : whole.join() });
 }"""
 
+PUBLISH = """async (url, channel) => {
+  const { connect } = await import("/client.js");
+  const received = [];
+  const direct = connect("/");
+  const subscription = direct.subscribe(channel, (message) => {
+    received.push(message.data);
+    direct.wake?.();
+  });
+  await new Promise((resolve) => subscription.on("begin", resolve));
+  const client = connect(url, { delay: 0.003, maxDelay: 0.006 });
+  let published = 0;
+  window.stop = false;
+  while (!stop) await client.publish(channel, published++);
+  while (received.at(-1) !== published - 1) await new Promise((resolve) => (direct.wake = resolve));
+  direct.close();
+  const isWhole = received.every((number, index) => number === index) && received.length === published;
+  return isWhole ? "whole" : received.join();
+}"""
+
 
 def alternating(step: int = 1) -> list[int]:
     """Return numbers of bytes, small and great ones in turn: browsers delay WebSockets after several failures."""
@@ -60,13 +79,27 @@ def check_cuts(daemon: Daemon, evaluate: Callable[[str], Any], transport: str, b
 
     The client tries again until it has its cursor, then a message is published, which has to arrive once.
     """
+    result, cuts = _run(daemon, evaluate, FOLLOW, [f"cuts/{transport}", transport], budgets)
+    assert json.loads(result) == {"wrong": [], "gaps": [], "whole": ""}
+    return cuts
+
+
+def check_publishes(daemon: Daemon, evaluate: Callable[[str], Any], budgets: list[int]) -> int:
+    """Publish in a page of the daemon with cuts, until each was made; return their number."""
+    result, cuts = _run(daemon, evaluate, PUBLISH, ["cuts/publish"], budgets)
+    assert result == "whole"
+    return cuts
+
+
+def _run(
+    daemon: Daemon, evaluate: Callable[[str], Any], script: str, arguments: list[str], budgets: list[int]
+) -> tuple[str, int]:
+    """Call a function in a page until each cut was made; return its result, and the number of cuts."""
     left: Iterator[int] = iter(budgets)
-    channel = f"cuts/{transport}"
     with CuttingProxy(daemon.port, left) as proxy:
-        follow = f"({FOLLOW})('{proxy.url}', '{channel}', '{transport}')"
-        evaluate(f"window.result = '', {follow}.then(r => result = r, e => result = `${{e.stack}}`), 0")
+        call = f"({script})(...{json.dumps([proxy.url, *arguments])})"
+        evaluate(f"window.result = '', {call}.then(r => result = r, e => result = `${{e.stack}}`), 0")
         wait(lambda: length_hint(left) == 0 or evaluate("result"), "all cuts", SECONDS)
         evaluate("window.stop = true")
         result = wait(lambda: evaluate("result"), "the last message")
-    assert json.loads(result) == {"wrong": [], "gaps": [], "whole": ""}
-    return proxy.cuts
+    return str(result), proxy.cuts
