@@ -98,7 +98,7 @@ def _run(
     left: Iterator[int] = iter(budgets)
     with CuttingProxy(daemon.port, left) as proxy:
         call = f"({script})(...{json.dumps([proxy.url, *arguments])})"
-        evaluate(f"window.result = '', {call}.then(r => result = r, e => result = `${{e.stack}}`), 0")
+        evaluate(f"window.result = '', {call}.then(r => result = r, e => result = `${{e}} ${{e.stack}}`), 0")
         wait(lambda: length_hint(left) == 0 or evaluate("result"), "all cuts", SECONDS)
         evaluate("window.stop = true")
         result = wait(lambda: evaluate("result"), "the last message")
