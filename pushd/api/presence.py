@@ -4,7 +4,7 @@ from pushd.core.errors import NotFound, UnknownMember
 from pushd.core.names import check_channel
 from pushd.core.presence import check_member_id, check_meta
 from pushd.http.answers import json_answer
-from pushd.http.query import decimal, flag, name_in_path, parameter, whole_number
+from pushd.http.query import decimal, flag, member_of, name_in_path, parameter, whole_number
 from pushd.http.request import Request
 from pushd.http.resource import Answer, HttpContext, HttpResource
 from pushd.hub.hub import Hub
@@ -20,7 +20,8 @@ _LIST_PARAMETERS = (b"after", b"count", b"limit")
 
 class PresenceResource(HttpResource):
     """``GET /presence/CH?limit=&after=``, ``GET /presence/CH?count=1``: the members of a channel. ``GET
-    /presence/CH/ID`` or ``/presence/CH?id=ID``: one member. ``PUT`` and ``DELETE /presence/CH/ID``: its lease.
+    /presence/CH/ID`` or ``/presence/CH?id=ID``: one member. ``PUT`` and ``DELETE /presence/CH/ID``,
+    ``/presence/CH?presence_id=ID`` or, for oneself, ``/presence/CH?presence=self``: its lease.
 
     The last segment of a path may belong to the name of a channel or be the id of a member. It is an id if the channel
     before it has, or had in the last 24 hours, such a member, and the channel of the whole path has no members. A
@@ -28,7 +29,7 @@ class PresenceResource(HttpResource):
     """
 
     parameters = frozenset({"after", "count", "id", "limit"})
-    write_parameters = frozenset({"ttl"})
+    write_parameters = frozenset({"presence", "presence_id", "ttl"})
 
     def __init__(self, context: HttpContext, hub: Hub) -> None:
         super().__init__(context)
@@ -53,16 +54,17 @@ class PresenceResource(HttpResource):
     async def put(self, request: Request) -> Answer:
         """Begin or renew a lease."""
         channel, id = _channel_and_id(request)
-        ttl = decimal(request, b"ttl")
+        given = decimal(request, b"ttl")
+        ttl = _DEFAULT_TTL if given is None else given
         meta = check_meta(request.body) if request.body else None
-        await self._presence.renew(request.peer, channel, id, _DEFAULT_TTL if ttl is None else ttl, meta)
-        return json_answer(request, {"channel": channel, "id": id, "ttl": _DEFAULT_TTL if ttl is None else ttl})
+        name = await self._presence.renew(request.peer, channel, id, ttl, meta)
+        return json_answer(request, {"channel": channel, "id": name, "ttl": ttl})
 
     async def delete(self, request: Request) -> Answer:
         """End a lease."""
         channel, id = _channel_and_id(request)
-        await self._presence.end_lease(request.peer, channel, id)
-        return json_answer(request, {"channel": channel, "id": id})
+        name = await self._presence.end_lease(request.peer, channel, id)
+        return json_answer(request, {"channel": channel, "id": name})
 
     async def _names_member(self, request: Request, channel: str, above: str, last: str) -> bool:
         """Return whether the last segment of a path is the id of a member, and not a part of the channel."""
@@ -91,8 +93,12 @@ class PresenceResource(HttpResource):
         return json_answer(request, {"channel": channel} | member_facts(member))
 
 
-def _channel_and_id(request: Request) -> tuple[str, str]:
+def _channel_and_id(request: Request) -> tuple[str, str | None]:
+    """Return the channel and the id of a lease; None for that of the peer itself."""
+    member = member_of(request)
+    if member is not None:
+        return check_channel(name_in_path(request)), member.id
     channel, slash, id = name_in_path(request).rpartition("/")
     if not slash:
-        raise NotFound("id of the member is missing; use /presence/CHANNEL/ID")
+        raise NotFound("id of the member is missing; use /presence/CHANNEL/ID or presence=self")
     return check_channel(channel), check_member_id(id)

@@ -202,31 +202,37 @@ class Presence:
 
     # Leases
 
-    async def renew(self, peer: Peer, channel: str, id: str, ttl: float, meta: bytes | None) -> None:
-        """Begin or renew a lease.
+    async def renew(self, peer: Peer, channel: str, id: str | None, ttl: float, meta: bytes | None) -> str:
+        """Begin or renew a lease; return the id of the member.
 
+        :param id: None: the subject of the peer.
         :param ttl: seconds.
         :param meta: JSON; None: as before.
         :raises NotGranted: when the peer may not.
-        :raises BadParameter: when the time is not accepted.
+        :raises BadParameter: when the time is not accepted, or the peer has no subject.
         """
         if not 0 < ttl <= MAX_TTL:
             raise BadParameter(f"ttl must be more than 0 and at most {MAX_TTL:g} seconds")
-        self._check_member(peer, channel, check_member_id(id))
+        name = self._checked_member(peer, channel, id)
         self._take_one(peer, len(meta or b""))
-        await self._apply(Renew(channel, id, ttl, meta))
+        await self._apply(Renew(channel, name, ttl, meta))
+        return name
 
-    async def end_lease(self, peer: Peer, channel: str, id: str) -> None:
-        """End a lease, and the grace of a lost connection. A member with open connections stays.
+    async def end_lease(self, peer: Peer, channel: str, id: str | None) -> str:
+        """End a lease, and the grace of a lost connection; return the id of the member. A member with open connections
+        stays.
 
+        :param id: None: the subject of the peer.
         :raises NotGranted: when the peer may not.
+        :raises BadParameter: when the peer has no subject.
         :raises UnknownMember: when there is no such member.
         """
-        self._check_member(peer, channel, check_member_id(id))
+        name = self._checked_member(peer, channel, id)
         self._take_one(peer, 0)
-        await self._apply(EndLease(channel, id))
-        if id != peer.grant.subject:
-            self._audit.removed(peer, channel, id)
+        await self._apply(EndLease(channel, name))
+        if name != peer.grant.subject:
+            self._audit.removed(peer, channel, name)
+        return name
 
     async def heartbeat(self, peer: Peer, id: str, sent: int | None) -> Seen:
         """Renew the lease of a heartbeat.
@@ -304,6 +310,14 @@ class Presence:
         """Check that a peer may be, or change, a member: itself by `enter`, others by `manage`."""
         check_topics(peer, "enter" if id is None or id == peer.grant.subject else "manage", (channel,))
         self._check_enabled(check_channel(channel))
+
+    def _checked_member(self, peer: Peer, channel: str, id: str | None) -> str:
+        """Return the id of the member of a lease that a peer may begin or end; by default that of the peer itself."""
+        self._check_member(peer, channel, id if id is None else check_member_id(id))
+        name = id or peer.grant.subject
+        if not name:
+            raise BadParameter("presence=self of a lease needs a credential with a subject: give presence_id")
+        return check_member_id(name)
 
     def _check_enabled(self, channel: str) -> None:
         if channel[0] == "$":

@@ -51,6 +51,18 @@ async def test_leases(daemon: RunningDaemon) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_leases_without_an_id_in_the_path(daemon: RunningDaemon) -> None:
+    for method in ("PUT", "DELETE"):
+        answer = await ask(daemon, f"{method} /presence/chat/42?presence_id=alice")
+        assert (answer.status, answer.json["channel"], answer.json["id"]) == (200, "chat/42", "alice")
+        assert await code_of(daemon, f"{method} /presence/chat?presence=self") == (400, "bad-parameter")
+        assert await code_of(daemon, f"{method} /presence/chat?presence=self&presence_id=a") == (400, "bad-parameter")
+        assert await code_of(daemon, f"{method} /presence/chat?presence=other") == (400, "bad-parameter")
+        assert await code_of(daemon, f"{method} /presence/chat?presence_id=a/b") == (400, "bad-member")
+        assert await code_of(daemon, f"{method} /presence/chat") == (404, "not-found")
+
+
+@pytest_twisted.ensureDeferred
 async def test_list_and_its_cursor(daemon: RunningDaemon) -> None:
     for id in ("c", "a", "b"):
         await ask(daemon, f"PUT /presence/c/{id}")

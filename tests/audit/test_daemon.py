@@ -162,6 +162,8 @@ def test_what_operators_do_is_recorded(audited: Audited) -> None:
     for id in ("bob", "ops"):
         assert daemon.request("PUT", f"/presence/news/b/{id}?ttl=60", OPS).status == 200
         assert daemon.request("DELETE", f"/presence/news/b/{id}", OPS).status == 200
+    for method in ("PUT", "DELETE"):
+        assert daemon.request(method, "/presence/news/b?presence=self", OPS).json()["id"] == "ops"
     assert daemon.request("DELETE", "/presence/news/b/bob", OPS).status == 404
     assert audited.has(event="removed", action="manage", topic="news/b", member="bob", **ops)
     with daemon.http() as first, daemon.http() as second, daemon.http() as third:

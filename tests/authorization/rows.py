@@ -312,7 +312,7 @@ _STREAMS = ("sse", "stream", "multipart", "mixed")
 _ACCEPTS = ("text/event-stream", "application/x-ndjson", "multipart/mixed")
 _READ = ("subscribe", "history")
 _LINE = json.dumps({"channel": CHANNEL, "data": "x"})
-_SCRIPTS = ("/client.js", "/client-tabs.js", "/client-element.js")
+_SCRIPTS = ("/client.js", "/client-tabs.js", "/client-lease.js", "/client-element.js")
 _OPEN_PATHS = ("/", "/favicon.ico", "/demo/", "/console/", "/health/live", "/health/ready", *_SCRIPTS)
 
 HTTP_ROWS = (
@@ -405,6 +405,16 @@ HTTP_ROWS = (
     Row("GET /presence with id", ("presence",), Http("GET", f"/presence/{CHANNEL}?id=bob")),
     Row("PUT /presence", ("manage",), Http("PUT", f"/presence/{CHANNEL}/bob?ttl=9", "1")),
     Row("DELETE /presence", ("manage",), Http("DELETE", f"/presence/{CHANNEL}/bob")),
+    Row("PUT /presence as a member", ("manage",), Http("PUT", f"/presence/{CHANNEL}?presence_id=bob", "1")),
+    Row("DELETE /presence as a member", ("manage",), Http("DELETE", f"/presence/{CHANNEL}?presence_id=bob")),
+    *(  # peers that may, and have no subject, get 400; a member that is not there is 404
+        Row(
+            f"{method} /presence as oneself",
+            ("enter",),
+            Http(method, f"/presence/{CHANNEL}?presence=self", status=(status, 400)),
+        )
+        for method, status in (("PUT", 200), ("DELETE", 404))
+    ),
     Row("POST /heartbeat", ("manage",), Http("POST", "/heartbeat/bob?ts=1")),
     *(Row(f"{method} /heartbeat", ("presence",), Http(method, "/heartbeat/bob")) for method in ("GET", "HEAD")),
     *(

@@ -37,6 +37,7 @@ ADDRESSES = {
     "/history/a": READ,
     "/presence/a": READ | {"PUT", "DELETE"},
     "/presence/a/b": READ | {"PUT", "DELETE"},
+    "/presence/a?presence_id=b": READ | {"PUT", "DELETE"},
     "/heartbeat/a": READ | {"POST"},
     "/request/a": {"OPTIONS", "POST"},
     "/hooks": READ | {"POST"},
@@ -48,6 +49,7 @@ ADDRESSES = {
     "/favicon.ico": READ,
     "/client.js": READ,
     "/client-tabs.js": READ,
+    "/client-lease.js": READ,
     "/client-element.js": READ,
     "/version": READ,
 }

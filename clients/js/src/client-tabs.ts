@@ -8,7 +8,7 @@
 
 import { PushdError, type Carrier } from "./client.js";
 import type { Engine, Entry, Sink, State, TransportName } from "./engine.js";
-import { isAfter, unique, type Gap, type Message, type Wire } from "./wire.js";
+import { ignore, isAfter, unique, type Gap, type Message, type Wire } from "./wire.js";
 
 /** Milliseconds between checks of the leader, and the checks without an answer after which it is replaced. */
 const CHECK_MS = 1500;
@@ -74,6 +74,7 @@ const identityOf = async ({ _http: http }: Engine): Promise<string> => {
 class Proxy implements Sink {
   _cursor?: string;
   _joined?: boolean;
+  _gaps = "";
   constructor(
     readonly key: string,
     readonly topics: string[],
@@ -134,6 +135,7 @@ class Tab implements Carrier {
     this._channel = new BroadcastChannel(_name);
     this._own = new BroadcastChannel(_id);
     this._channel.onmessage = this._own.onmessage = ({ data }) => this._receive(data);
+    _engine._isShared = () => this._peers.size > 0;
     const emit = _engine._emit;
     _engine._emit = (type, detail) => {
       if (type == "state") this._announce();
@@ -191,6 +193,8 @@ class Tab implements Carrier {
   }
 
   _close(): void {
+    for (const channel of this._entered.keys()) this._enter(channel, undefined).catch(ignore);
+    this._engine._entries.clear();
     for (const sink of [...this._sinks.keys()]) this._remove(sink);
     this._resign?.();
     this._waiting?.abort();

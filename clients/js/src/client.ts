@@ -3,7 +3,7 @@
 import { Engine, mostSeconds, type EngineOptions, type Sink, type State, type TransportName } from "./engine.js";
 import { Http, type HttpOptions, type TokenSource } from "./http.js";
 import { Presence, type Member } from "./presence.js";
-import { PushdError, isTemporary, stored, unique, type Gap, type Message } from "./wire.js";
+import { PushdError, ignore, isTemporary, stored, unique, type Gap, type Message } from "./wire.js";
 
 export { Presence, PushdError };
 export type { Gap, Member, Message, State, TokenSource, TransportName };
@@ -64,7 +64,7 @@ export class Subscription<T = any> extends Target implements Sink, AsyncIterable
   readonly slow?: string;
   _cursor?: string;
   _joined?: boolean;
-  _gaps?: Set<string>;
+  _gaps = "";
   private _consumed?: string;
   private _waiting: Message[] = [];
   private _readers: (() => void)[] = [];
@@ -187,7 +187,7 @@ export class Client extends Target {
   readonly _http: Http;
   _carrier?: Carrier;
   private readonly _subscriptions = new Set<Subscription>();
-  private readonly _ready: Promise<void>;
+  readonly _ready: Promise<void>;
   private _queue: Promise<unknown> = Promise.resolve();
   private _saves?: ReturnType<typeof setTimeout>;
   private readonly _closed = new AbortController();
@@ -223,8 +223,7 @@ export class Client extends Target {
     callback?: (message: Message<T>) => void,
   ): Subscription<T> {
     if (typeof options == "function") [options, callback] = [{}, options];
-    const list = [...new Set(typeof topics == "string" ? topics.split(",") : topics)];
-    const subscription = new Subscription<T>(list, options, callback, this);
+    const subscription = new Subscription<T>([...new Set(`${topics}`.split(","))], options, callback, this);
     this._subscriptions.add(subscription);
     void this._ready.then(() => this._subscriptions.has(subscription) && this._carrier!._add(subscription));
     return subscription;
@@ -237,14 +236,14 @@ export class Client extends Target {
    * @throws PushdError if the daemon refuses it.
    */
   publish(channel: string, data: unknown, options: PublishOptions = {}): Promise<{ id: string | null; subscribers: number }> {
-    const { event, type, ttl, keep, echo, end, key = unique() } = options;
+    const { type, keep, echo, end, key = unique(), ...query } = options;
     const except = echo === false && this._carrier?._connection;
-    const url = this._http._url("pub", [channel], { event, ttl, keep: keep === false && "0", end: end && 1, except });
+    const url = this._http._url("pub", [channel], { ...query, keep: keep === false && "0", end: end && 1, except });
     const init = body(data, type);
     if (keep === false || channel[0] == "$") return this._http._send(url, init).then((answer) => answer.json());
-    Object.assign(init.headers, { "idempotency-key": key });
+    init.headers["idempotency-key"] = key;
     const result = this._queue.then(() => this._repeat(url, init));
-    this._queue = result.catch(() => {});
+    this._queue = result.catch(ignore);
     return result;
   }
 
@@ -257,9 +256,9 @@ export class Client extends Target {
   async request<T = any>(
     channel: string,
     data: unknown,
-    { timeout, event, type }: { timeout?: number; event?: string; type?: string } = {},
+    { type, ...query }: { timeout?: number; event?: string; type?: string } = {},
   ): Promise<T> {
-    const answer = await this._http._send(this._http._url("request", [channel], { timeout, event }), body(data, type));
+    const answer = await this._http._send(this._http._url("request", [channel], query), body(data, type));
     const kind = answer.headers.get("content-type") ?? "";
     if (/json/.test(kind)) return answer.json();
     return (/^text|charset/.test(kind) ? answer.text() : new Uint8Array(await answer.arrayBuffer())) as T;
@@ -282,12 +281,6 @@ export class Client extends Target {
     this._subscriptions.delete(subscription);
     this._carrier?._remove(subscription);
     this._save();
-  }
-
-  /** Enter a channel, or leave it, with the connection. */
-  async _enter(channel: string, entry: object | undefined): Promise<unknown> {
-    await this._ready;
-    return this._carrier!._enter(channel, entry);
   }
 
   /** Return the cursor that was stored for topics before a reload. */
@@ -329,7 +322,7 @@ export class Client extends Target {
       this._write();
       if (!document.hidden) this._carrier?._probe();
     };
-    for (const type of ["online", "pageshow", "pagehide", "visibilitychange", "freeze", "resume"])
+    for (const type of ["online", "pageshow", "pagehide", "visibilitychange", "freeze"])
       addEventListener(type, check, { capture: true, signal: this._closed.signal });
   }
 

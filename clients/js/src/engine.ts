@@ -4,7 +4,18 @@ import type { Http } from "./http.js";
 import { longPoll, poll, topicsOf } from "./longpoll.js";
 import { eventStream } from "./sse.js";
 import { webSocket } from "./websocket.js";
-import { PushdError, decode, intersects, isAfter, isRefusal, oldest, stored, type Gap, type Message, type Wire } from "./wire.js";
+import {
+  PushdError,
+  decode,
+  intersects,
+  isAfter,
+  isRefusal,
+  oldest,
+  stored,
+  type Gap,
+  type Message,
+  type Wire,
+} from "./wire.js";
 
 export type TransportName = "websocket" | "sse" | "longpoll";
 
@@ -21,7 +32,7 @@ export interface Sink {
   /** Whether messages are delivered: from the answer to its subscription until the connection ends. */
   _joined?: boolean;
   /** Gaps that were reported since the last message. */
-  _gaps?: Set<string>;
+  _gaps: string;
   _message(message: Message): void;
   _gap(gap: Gap): void;
   _end(channel: string): void;
@@ -102,6 +113,9 @@ export class Engine {
   private _wake?: () => void;
   private _ticker?: ReturnType<typeof setInterval>;
   private _ticked!: number;
+  private _leases?: Promise<(channel?: string) => Promise<unknown>>;
+  /** Whether other tabs use it, too. */
+  _isShared?: () => boolean;
   private _starting?: ReturnType<typeof setTimeout>;
   private _restarts?: boolean;
 
@@ -136,7 +150,14 @@ export class Engine {
     if (entry) this._entries.set(channel, entry);
     else this._entries.delete(channel);
     this._start();
-    return this._link?._enter?.(channel, entry);
+    return this._link?._enter ? this._link._enter(channel, entry) : this._lease(channel);
+  }
+
+  /** Enter a channel, or all that were entered, by leases, where the transport is no WebSocket. */
+  private async _lease(channel?: string): Promise<unknown> {
+    if (!this._link || this._link._enter) return;
+    this._leases ??= import("./client-lease.js").then(({ lease }) => lease(this));
+    return (await this._leases)(channel);
   }
 
   /** Check the connection now: the network or the page has changed. */
@@ -161,7 +182,7 @@ export class Engine {
   }
 
   /** Called by a transport when the daemon has answered. */
-  _begin(sinks: Iterable<Sink>, cursor?: string, connection?: string): void {
+  _begin(sinks: Sink[], cursor?: string, connection?: string): void {
     for (const sink of sinks) {
       sink._joined = true;
       if (cursor && !sink._cursor) {
@@ -175,6 +196,7 @@ export class Engine {
     if (this._state != "open") {
       if (this._at) stored("localStorage", this._key, `${this._transport} ${Date.now() + HOUR_MS}`);
       this._set("open");
+      if (this._entries.size) this._lease().catch(this._warn);
     }
   }
 
@@ -188,10 +210,7 @@ export class Engine {
 
   /** Receive the topics of a sink anew, from its cursor. */
   _rejoin(sink: Sink): void {
-    if (this._sinks.delete(sink)) {
-      sink._joined = false;
-      this._add(sink);
-    }
+    if (this._sinks.delete(sink)) this._add(sink);
   }
 
   /** Return the cursor from which none of the sinks misses anything. */
@@ -236,7 +255,7 @@ export class Engine {
       const wanted = sink.topics.some((topic) => intersects(topic, channel));
       if (id && (wanted || !this._replays)) {
         sink._cursor = id;
-        sink._gaps = undefined;
+        sink._gaps = "";
       }
       if (wanted) sink._message(message);
       else if (id && !this._replays) sink._moved();
@@ -247,9 +266,8 @@ export class Engine {
     const key = JSON.stringify(gap);
     for (const sink of [...this._sinks]) {
       if (!sink._joined || !isAfter(gap.to, sink._cursor) || !sink.topics.includes(gap.topic)) continue;
-      const known = (sink._gaps ??= new Set());
-      if (!known.has(key)) sink._gap(gap);
-      known.add(key);
+      if (!sink._gaps.includes(key)) sink._gap(gap);
+      sink._gaps += key;
     }
   }
 
@@ -262,12 +280,12 @@ export class Engine {
     this._emit("expiring", event);
     if (!this._http._canRenew) return;
     const link = this._link;
-    this._http._forget(this._http._token);
+    this._http._forget();
     try {
       const token = await this._http._getToken();
       if (token && link == this._link) link?._renew?.(token);
     } catch (error) {
-      this._emit("error", { error });
+      this._warn(error);
     }
   }
 
@@ -283,7 +301,7 @@ export class Engine {
   private _start(): void {
     if (this._running || this._state == "closed") return;
     this._running = true;
-    void Promise.resolve().then(() => this._run());
+    queueMicrotask(() => this._run());
   }
 
   private async _run(): Promise<void> {
@@ -316,7 +334,7 @@ export class Engine {
           this._link?._close();
         }, START_MS);
       fault = await TRANSPORTS[this._transport](this, token);
-      if (fault._auth) this._http._forget(this._http._token);
+      if (fault._auth) this._http._forget();
     } catch (error) {
       fault = { error };
       if (error instanceof PushdError) {
@@ -347,7 +365,7 @@ export class Engine {
 
   /** Wait before the next attempt: a random time (full jitter), and at least as long as the daemon asks for. */
   private async _pause({ _wait: wait = 0, _spread: spread = 0, _auth: auth, error }: Fault): Promise<void> {
-    if (error) this._emit("error", { error });
+    if (error) this._warn(error);
     const limit = Math.max(spread, mostSeconds(this._options, this._attempt++, auth ? 300 : 30));
     const least = Date.now() + wait * 1000;
     this._set("waiting");
@@ -361,6 +379,8 @@ export class Engine {
     });
     this._wake = undefined;
   }
+
+  readonly _warn = (error: unknown): void => this._emit("error", { error });
 
   private _tick(): void {
     const now = Date.now();

@@ -3,7 +3,9 @@
 import { PushdError, inPath, type Wire } from "./wire.js";
 
 /** A token, or a function that returns a valid one; it is called again when the token was refused or expires. */
-export type TokenSource = string | (() => string | null | undefined | Promise<string | null | undefined>);
+export type TokenSource = string | (() => Token | Promise<Token>);
+
+type Token = string | null | undefined;
 
 export interface HttpOptions {
   token?: TokenSource;
@@ -13,8 +15,8 @@ export interface HttpOptions {
 export type Query = Record<string, string | number | undefined | null | false>;
 
 export class Http {
-  _token?: string;
-  private _pending?: Promise<string | undefined>;
+  _token?: Token;
+  private _pending?: Promise<Token>;
 
   constructor(
     /** Address of the daemon, without a slash at the end. */
@@ -27,19 +29,16 @@ export class Http {
     return typeof this._options.token == "function";
   }
 
-  /** Return the current token, or undefined if the application has none. Concurrent calls share one request for it. */
-  async _getToken(): Promise<string | undefined> {
-    // `finally` of a promise is called later, when `_pending` has been set, even if the source returns or throws at once.
-    return (this._token ??= await (this._pending ??= this._newToken().finally(() => (this._pending = undefined))));
-  }
-
-  private async _newToken(): Promise<string | undefined> {
-    const source = this._options.token;
-    return (typeof source == "function" ? await source() : source) ?? undefined;
+  /** Return the current token, or a falsy value if the application has none. Concurrent calls share one request for it. */
+  async _getToken(): Promise<Token> {
+    const { token } = this._options;
+    return (this._token ??= await (this._pending ??= Promise.resolve()
+      .then(() => (typeof token == "function" ? token() : token))
+      .finally(() => (this._pending = undefined))));
   }
 
   /** Forget a token that was refused or is about to expire. */
-  _forget(token: string | undefined): void {
+  _forget(token = this._token): void {
     if (this._token == token) this._token = undefined;
   }
 

@@ -28,9 +28,9 @@ export const httpLink = (engine: Engine, probeMs: number): HttpLink => {
 /** Poll until the connection fails; return why. */
 export const longPoll = async (engine: Engine): Promise<Fault> => {
   const link = httpLink(engine, 2000);
-  const [sinks, topics, start] = await prepare(engine, link._signal);
+  const [sinks, topics, start] = await prepare(engine, link);
   // The first poll is answered at once.
-  for (let since = start, timeout = 0, wires: Wire[], hasEnded = !sinks[0]; !hasEnded; timeout = HOLD) {
+  for (let since = start, timeout = 0, wires: Wire[], hasEnded = false; !hasEnded; timeout = HOLD) {
     link._heard = Date.now();
     [wires, since, hasEnded] = await poll(engine, topics, since, timeout, link._signal);
     engine._begin(sinks);
@@ -48,11 +48,16 @@ export const topicsOf = (sinks: Iterable<Sink>): string[] => [...new Set([...sin
 /** Return what happens when the client is too slow: one choice for the connection. */
 export const slowOf = (sinks: Sink[]): string | undefined => sinks.find((sink) => sink.slow)?.slow;
 
-/** Return the sinks of a stream by HTTP, their topics, and the cursor from which none misses anything. */
-export const prepare = async (engine: Engine, signal: AbortSignal): Promise<[Sink[], string[], string]> => {
+/** Return the sinks of a stream by HTTP, their topics, and the cursor from which none misses anything; wait until there are sinks. */
+export const prepare = async (engine: Engine, link: HttpLink): Promise<[Sink[], string[], string]> => {
   const sinks = [...engine._sinks];
-  await Promise.all(sinks.map((sink) => sink._cursor || prefetch(engine, sink, signal)));
-  return [sinks, topicsOf(sinks), sinks[0] ? engine._oldest(sinks) : ""];
+  if (!sinks[0]) {
+    engine._begin(sinks);
+    link._heard = Infinity;
+    await new Promise((_, reject) => (link._signal.onabort = reject));
+  }
+  await Promise.all(sinks.map((sink) => sink._cursor || prefetch(engine, sink, link._signal)));
+  return [sinks, topicsOf(sinks), engine._oldest(sinks)];
 };
 
 /** Deliver what is stored for a sink that has no cursor yet, and give it one. */

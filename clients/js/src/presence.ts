@@ -1,6 +1,7 @@
 /** Presence: the members of a channel (docs/presence.md). */
 
 import type { Client, Subscription } from "./client.js";
+import type { Entry } from "./engine.js";
 import type { Wire } from "./wire.js";
 
 export interface Member {
@@ -18,11 +19,11 @@ export class Presence {
 
   /** Enter the channel, or change `meta`; again after each reconnect. `id` is the subject of the token by default. */
   enter(meta?: unknown, { id }: { id?: string } = {}): Promise<unknown> {
-    return this._client._enter(this.channel, { meta, id });
+    return this._enter({ meta, id });
   }
 
   leave(): Promise<unknown> {
-    return this._client._enter(this.channel, undefined);
+    return this._enter();
   }
 
   /** Return all members. */
@@ -50,6 +51,11 @@ export class Presence {
     });
     changes.on("gap", () => void fill());
     return changes;
+  }
+
+  private async _enter(entry?: Entry): Promise<unknown> {
+    await this._client._ready;
+    return this._client._carrier!._enter(this.channel, entry);
   }
 
   private async _list(): Promise<[Member[], string]> {

@@ -13,8 +13,7 @@ export const eventStream = async (engine: Engine): Promise<Fault> => {
   const fault: Fault = { _wait: 0 };
   let connection: string | undefined;
   link._renew = () => void http._send(http._url(`connections/${connection}/auth`), { method: "POST" }).catch(link._close);
-  const [sinks, topics, since] = await prepare(engine, link._signal);
-  if (!sinks.length) return fault;
+  const [sinks, topics, since] = await prepare(engine, link);
 
   const line = (text: string): void => {
     const [, field, value] = /^(data|retry): ?(.*)/.exec(text) ?? [];

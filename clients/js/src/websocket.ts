@@ -1,8 +1,8 @@
 /** WebSocket with the subprotocol `pushd.v1`. */
 
-import { type Engine, type Entry, type Fault, type Link, type Sink } from "./engine.js";
+import { type Engine, type Fault, type Link, type Sink } from "./engine.js";
 import { prefetch, slowOf, topicsOf } from "./longpoll.js";
-import { PushdError, intersects, isTemporary, type Wire } from "./wire.js";
+import { PushdError, ignore, intersects, isTemporary, type Wire } from "./wire.js";
 
 type Reply = (reply: Wire) => void;
 
@@ -10,10 +10,8 @@ type Reply = (reply: Wire) => void;
 const SILENCE_MS = 25_000;
 const PONG_MS = 10_000;
 
-const ignore = () => {};
-
 /** Connect; return why the connection has ended. */
-export const webSocket = (engine: Engine, token: string | undefined): Promise<Fault> =>
+export const webSocket = (engine: Engine, token?: string | null): Promise<Fault> =>
   new Promise((resolve) => {
     const Socket = engine._options.WebSocket ?? globalThis.WebSocket;
     if (!Socket) return resolve({ _stalled: true });
@@ -36,7 +34,9 @@ export const webSocket = (engine: Engine, token: string | undefined): Promise<Fa
       for (const reply of replies.values()) reply({ error: new PushdError("closed", "closed") });
     };
 
+    /** Send a command; without an open connection it counts as done, since the next one begins with everything. */
     const send = (command: Wire, reply: Reply): void => {
+      if (socket.readyState != 1) return reply({});
       replies.set(++refs, reply);
       socket.send(JSON.stringify({ ...command, ref: refs }));
     };
@@ -83,21 +83,16 @@ export const webSocket = (engine: Engine, token: string | undefined): Promise<Fa
         );
     };
 
-    const enter = (channel: string, entry: Entry | undefined): Promise<Wire> =>
-      new Promise((done, fail) =>
-        send(entry ? { enter: channel, ...entry } : { leave: channel }, (reply) =>
-          reply.error ? fail(reply.error) : done(reply),
-        ),
-      );
-
     const link: Link = {
       _add: (sink) => socket.readyState == 1 && add(sink),
-      _remove: (topics) => socket.readyState == 1 && send({ unsubscribe: topics.join() }, ignore),
+      _remove: (topics) => send({ unsubscribe: topics.join() }, ignore),
       _renew: (fresh) => send({ auth: fresh }, ({ error }) => error && finish({ _auth: true, error })),
-      _enter: async (channel, entry) => socket.readyState == 1 && enter(channel, entry),
+      _enter: (channel, entry) =>
+        new Promise((done, fail) =>
+          send(entry ? { enter: channel, ...entry } : { leave: channel }, (reply) => (reply.error ? fail(reply.error) : done(reply))),
+        ),
       _check: (probe) => {
         const now = Date.now();
-        if (socket.readyState != 1) return;
         if (asked > heard && now - asked > PONG_MS) return finish({});
         if (asked <= heard && (probe || now - heard > SILENCE_MS)) {
           asked = now + 1;
@@ -115,9 +110,8 @@ export const webSocket = (engine: Engine, token: string | undefined): Promise<Fa
       const sinks = [...engine._sinks];
       subscribe(sinks.filter((sink) => sink._cursor));
       sinks.filter((sink) => !sink._cursor).forEach(add);
-      for (const [channel, entry] of engine._entries)
-        enter(channel, entry).catch((error) => engine._emit("error", { error }));
-      if (!sinks.length) engine._begin([]);
+      for (const [channel, entry] of engine._entries) link._enter!(channel, entry).catch(engine._warn);
+      if (!sinks.length) engine._begin(sinks);
     };
     socket.onmessage = ({ data }) => {
       if (isDone) return;
@@ -133,10 +127,10 @@ export const webSocket = (engine: Engine, token: string | undefined): Promise<Fa
     socket.onclose = ({ code, reason }) =>
       finish({
         _auth: code == 4401,
-        _wait: code == 1013 || code == 4429 ? 1 : 0,
+        _wait: +(code == 1013 || code == 4429),
         _spread: code == 1012 ? 5 : 0,
         error:
-          reason && code > 1001 && code != 1012
+          reason && code != 1012
             ? new PushdError(code == 4403 ? "forbidden" : `${code}`, reason, Math.max(0, code - 4000))
             : undefined,
       });

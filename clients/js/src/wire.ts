@@ -82,18 +82,18 @@ export const intersects = (a: string, b: string): boolean => {
     const x = left[i];
     const y = right[i];
     if (x == null || y == null) return x == y;
-    if (!i && ((isWild(x) && y[0] == "$") || (isWild(y) && x[0] == "$"))) return false;
+    // No wildcard in the first segment matches a name that begins with `$`.
+    if (!i && "*$*".includes(x[0] + y[0])) return false;
     if (x == "**" || y == "**") return true;
     if (x != y && x != "*" && y != "*") return false;
   }
 };
 
-/** No name has an asterisk. */
-const isWild = (segment: string) => segment[0] == "*";
-
 /** Return topics as they stand in an address. */
 export const inPath = (topics: string[]): string =>
   topics.map((topic) => topic.split("/").map(encodeURIComponent).join("/")).join(",");
+
+export const ignore = () => {};
 
 /** Return a string that no other publish has. */
 export const unique = (): string => Date.now() + "-" + Math.random();

@@ -82,15 +82,22 @@ await Promise.all(Array.from({ length: 20 }, (_, i) => cut.publish(`${prefix}/on
 await until(() => published.data.length >= 20);
 assert.deepEqual(published.data, Array.from({ length: 20 }, (_, i) => i));
 
-if (transport == "websocket") {
-  const room = client.presence(`${prefix}/room`);
-  let members = new Map();
-  await room.follow((list) => (members = new Map(list)));
-  await room.enter({ name: "Alice" }, { id: "alice" });
-  await until(() => members.get("alice")?.meta?.name == "Alice");
-  await room.leave();
-  await until(() => members.size == 0);
-  assert.deepEqual(await room.members(), []);
-}
+// Members come, change and go, also those that have no id, and without a subscription.
+const room = client.presence(`${prefix}/room`);
+let members = new Map();
+await room.follow((list) => (members = new Map(list)));
+await room.enter({ name: "Alice" }, { id: "alice" });
+await until(() => members.get("alice")?.meta?.name == "Alice");
+await room.enter({ name: "Bob" }, { id: "alice" });
+await until(() => members.get("alice")?.meta?.name == "Bob");
+await room.leave();
+await until(() => members.size == 0);
+const guest = connect(url, options);
+await guest.presence(`${prefix}/room`).enter({ name: "Guest" });
+await until(() => [...members.values()][0]?.meta?.name == "Guest");
+assert.equal(guest.state, "open");
+guest.close();
+await until(() => members.size == 0);
+assert.deepEqual(await room.members(), []);
 client.close();
 cut.close();
