@@ -52,6 +52,22 @@ test("a subscription that has received nothing resumes from its start cursor", a
   expect(FakeSocket.last.sent[0].since).toBe("e-4");
 });
 
+test("a subscription that goes on after a reload begins, too", async () => {
+  const items = { getItem: () => JSON.stringify({ "http://push.test/p a": "e-4" }), setItem: () => {} };
+  vi.stubGlobal("sessionStorage", items);
+  const begun: string[] = [];
+  open({ resume: true }).subscribe("a", () => {}).on("begin", ({ cursor }) => begun.push(cursor));
+  await settle();
+  for (const cursor of ["e-7", "e-9"]) {
+    FakeSocket.last.open();
+    expect(FakeSocket.last.sent[0].since).toBe("e-4");
+    FakeSocket.last.answer(cursor);
+    FakeSocket.last.drop();
+    await vi.advanceTimersByTimeAsync(1000);
+  }
+  expect(begun).toEqual(["e-4"]);
+});
+
 test("messages of other topics advance a quiet one, except during a replay", async () => {
   const client = open();
   const quiet = client.subscribe("quiet", () => {});
