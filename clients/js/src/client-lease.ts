@@ -21,9 +21,9 @@ export const lease = (engine: Engine): ((channel?: string) => Promise<unknown>) 
   let last: Promise<unknown> = Promise.resolve();
 
   const send = async (method: string, channel: string, { id = own, meta }: Entry): Promise<unknown> => {
-    const url = http._url("presence", [channel], { presence_id: id, presence: !id && "self" });
+    const init = { method, body: JSON.stringify(meta), keepalive: true };
     try {
-      return await (await http._send(url, { method, body: JSON.stringify(meta), keepalive: true })).json();
+      return await (await http._send("presence/", [channel], { presence_id: id, presence: !id && "self" }, init)).json();
     } catch (error) {
       if (id || (error as PushdError).status != 400) throw error;
       own ??= unique();
@@ -54,19 +54,12 @@ export const lease = (engine: Engine): ((channel?: string) => Promise<unknown>) 
   const queue = (channel: string): Promise<unknown> => (last = last.catch(ignore).then(() => update(channel)));
 
   const renew = (): void => {
-    for (const channel of held.keys()) queue(channel).catch(engine._warn);
-  };
-
-  const leaveAll = (): void => {
-    for (const channel of entries.keys()) leave(channel).catch(ignore);
-  };
-
-  const start = (): void => {
-    timer ??= setInterval(renew, RENEW_MS);
+    for (const channel of held.keys()) if (entries.has(channel)) queue(channel).catch(engine._warn);
   };
 
   const hide = ({ persisted }: PageTransitionEvent): void => {
-    if (!persisted && !engine._isShared?.()) leaveAll();
+    if (persisted || engine._isShared?.()) return;
+    for (const channel of entries.keys()) leave(channel).catch(ignore);
   };
 
   globalThis.addEventListener?.("pagehide", hide);
@@ -75,18 +68,18 @@ export const lease = (engine: Engine): ((channel?: string) => Promise<unknown>) 
     const { state } = detail;
     if (type == "state" && (state == "closed" || state == "idle")) {
       if (state == "closed") {
-        leaveAll();
+        // When these are updated, there are no entries any more.
+        for (const channel of entries.keys()) queue(channel).catch(ignore);
         globalThis.removeEventListener?.("pagehide", hide);
       }
       clearInterval(timer);
       timer = undefined;
-      held.clear();
     }
     emit(type, detail);
   };
 
   return async (channel) => {
-    start();
+    if (entries.size) timer ??= setInterval(renew, RENEW_MS);
     if (channel) return queue(channel);
     for (const name of entries.keys()) queue(name).catch(engine._warn);
   };

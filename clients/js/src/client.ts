@@ -3,7 +3,7 @@
 import { Engine, mostSeconds, type EngineOptions, type Sink, type State, type TransportName } from "./engine.js";
 import { Http, type HttpOptions, type TokenSource } from "./http.js";
 import { Presence, type Member } from "./presence.js";
-import { PushdError, ignore, isTemporary, stored, unique, type Gap, type Message } from "./wire.js";
+import { PushdError, ignore, isTemporary, pause, stored, unique, type Gap, type Message } from "./wire.js";
 
 export { Presence, PushdError };
 export type { Gap, Member, Message, State, TokenSource, TransportName };
@@ -69,7 +69,6 @@ export class Subscription<T = any> extends Target implements Sink, AsyncIterable
   private _waiting: Message[] = [];
   private _readers: (() => void)[] = [];
   private _begun?: boolean;
-  private _isPaused?: boolean;
   private _error?: PushdError;
   private _isClosed?: boolean;
   private _open: Set<string>;
@@ -109,10 +108,8 @@ export class Subscription<T = any> extends Target implements Sink, AsyncIterable
       const message = this._waiting.shift();
       if (message) {
         this._consume(message);
-        if (this._isPaused && !this._waiting.length) {
-          this._isPaused = false;
-          this._client._carrier?._rejoin(this);
-        }
+        // It was paused, or the connection has ended.
+        if (!this._joined && !this._waiting.length) this._client._carrier?._rejoin(this);
         return { done: false, value: message };
       }
       if (this._error) throw this._error;
@@ -128,19 +125,20 @@ export class Subscription<T = any> extends Target implements Sink, AsyncIterable
   }
 
   _message(message: Message<T>): void {
+    if (this._isClosed) return;
     if (this._callback) {
       this._consume(message);
       try {
         this._callback(message);
       } catch (error) {
-        reportError(error);
+        // Not every platform has `reportError`.
+        setTimeout(() => {
+          throw error;
+        });
       }
     } else {
       this._waiting.push(message);
-      if (this._waiting.length >= MOST_WAITING) {
-        this._isPaused = true;
-        this._joined = false;
-      }
+      if (this._waiting.length >= MOST_WAITING) this._joined = false;
       this._wake();
     }
   }
@@ -238,11 +236,12 @@ export class Client extends Target {
   publish(channel: string, data: unknown, options: PublishOptions = {}): Promise<{ id: string | null; subscribers: number }> {
     const { type, keep, echo, end, key = unique(), ...query } = options;
     const except = echo === false && this._carrier?._connection;
-    const url = this._http._url("pub", [channel], { ...query, keep: keep === false && "0", end: end && 1, except });
     const init = body(data, type);
-    if (keep === false || channel[0] == "$") return this._http._send(url, init).then((answer) => answer.json());
+    const send = async () =>
+      (await this._http._send("pub/", [channel], { ...query, keep: keep === false && "0", end: end && 1, except }, init)).json();
+    if (keep === false || channel[0] == "$") return send();
     init.headers["idempotency-key"] = key;
-    const result = this._queue.then(() => this._repeat(url, init));
+    const result = this._queue.then(() => this._repeat(send));
     this._queue = result.catch(ignore);
     return result;
   }
@@ -258,7 +257,7 @@ export class Client extends Target {
     data: unknown,
     { type, ...query }: { timeout?: number; event?: string; type?: string } = {},
   ): Promise<T> {
-    const answer = await this._http._send(this._http._url("request", [channel], query), body(data, type));
+    const answer = await this._http._send("request/", [channel], query, body(data, type));
     const kind = answer.headers.get("content-type") ?? "";
     if (/json/.test(kind)) return answer.json();
     return (/^text|charset/.test(kind) ? answer.text() : new Uint8Array(await answer.arrayBuffer())) as T;
@@ -271,21 +270,20 @@ export class Client extends Target {
 
   /** Close the connection and all subscriptions. */
   close(): void {
-    this._write();
     for (const subscription of [...this._subscriptions]) subscription.close();
     this._carrier?._close();
     this._closed.abort();
   }
 
   _drop(subscription: Subscription): void {
+    this._write();
     this._subscriptions.delete(subscription);
     this._carrier?._remove(subscription);
-    this._save();
   }
 
   /** Return the cursor that was stored for topics before a reload. */
   _stored(topics: string[]): string | undefined {
-    return this._options.resume ? read()[this._key(topics)] : undefined;
+    if (this._options.resume) return read()[this._key(topics)];
   }
 
   /** Store the cursors within a second. */
@@ -296,22 +294,24 @@ export class Client extends Target {
   private async _open(): Promise<void> {
     const engine = new Engine(this._http, this._options, (type, detail) => this._emit(type, detail));
     // Only secure contexts have locks.
-    if (this._options.tabs && globalThis.navigator?.locks) {
-      const { share } = await import("./client-tabs.js");
-      this._carrier = await share(engine);
-    } else this._carrier = engine;
+    this._carrier =
+      this._options.tabs && globalThis.navigator?.locks
+        ? await import("./client-tabs.js").then(({ share }) => share(engine)).catch(() => engine)
+        : engine;
     if (this._closed.signal.aborted) this._carrier!._close();
   }
 
-  private async _repeat(url: string, init: RequestInit): Promise<any> {
+  private async _repeat(send: () => Promise<any>): Promise<any> {
+    const { signal } = this._closed;
     const until = Date.now() + 60_000;
     for (let attempt = 0; ; attempt++) {
       try {
-        return await (await this._http._send(url, init)).json();
+        return await send();
       } catch (error) {
-        if (!isTemporary(error) || Date.now() > until || this._closed.signal.aborted) throw error;
+        if (!isTemporary(error) || Date.now() > until || signal.aborted) throw error;
         const wait = (error as PushdError).retryAfter ?? 0;
-        await new Promise((resolve) => setTimeout(resolve, 1000 * (wait + Math.random() * mostSeconds(this._options, attempt))));
+        // One publish waits at a time; after the end each is tried once more.
+        await pause(wait + Math.random() * mostSeconds(this._options, attempt), (wake) => (signal.onabort = wake));
       }
     }
   }

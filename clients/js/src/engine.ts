@@ -11,6 +11,7 @@ import {
   isAfter,
   isRefusal,
   oldest,
+  pause,
   stored,
   type Gap,
   type Message,
@@ -109,7 +110,6 @@ export class Engine {
   private _at = 0;
   private _failures = 0;
   private _attempt = 0;
-  private _running?: boolean;
   private _wake?: () => void;
   private _ticker?: ReturnType<typeof setInterval>;
   private _ticked!: number;
@@ -125,7 +125,7 @@ export class Engine {
     /** Called with the events of the connection. */
     public _emit: (type: string, detail: Wire) => void,
   ) {
-    this._names = _options.transports ?? ["websocket", "sse", "longpoll"];
+    this._names = _options.transports ?? (Object.keys(TRANSPORTS) as TransportName[]);
     const [name, until] = stored("localStorage", this._key)?.split(" ") ?? [];
     this._at = +until > Date.now() ? Math.max(0, this._names.indexOf(name as TransportName)) : 0;
   }
@@ -155,7 +155,7 @@ export class Engine {
 
   /** Enter a channel, or all that were entered, by leases, where the transport is no WebSocket. */
   private async _lease(channel?: string): Promise<unknown> {
-    if (!this._link || this._link._enter) return;
+    if (this._link ? this._link._enter : !this._leases) return;
     this._leases ??= import("./client-lease.js").then(({ lease }) => lease(this));
     return (await this._leases)(channel);
   }
@@ -202,7 +202,7 @@ export class Engine {
   _receive(wire: Wire): void {
     if (wire.type == "gap") this._gap(wire as Gap);
     else if (wire.type == "end") this._end(wire.channel);
-    else if (wire.type == "expiring") void this._expiring(wire);
+    else if (wire.type == "expiring") this._expiring(wire);
     else if (!wire.type) this._message(decode(wire));
   }
 
@@ -222,7 +222,7 @@ export class Engine {
   /** Have the sinks fail that the daemon refuses, alone or together with those before them. */
   async _findRefused(): Promise<void> {
     const accepted: Sink[] = [];
-    for (const sink of [...this._sinks]) {
+    for (const sink of this._sinks) {
       accepted.push(sink);
       try {
         await poll(this, topicsOf(accepted), sink._cursor ?? sink.since, 0);
@@ -236,19 +236,21 @@ export class Engine {
   }
 
   _fail(sink: Sink, error: PushdError): void {
+    if (!this._sinks.has(sink)) return;
     this._remove(sink);
     sink._fail(error);
   }
 
   _restart(): void {
+    if (!this._link) return;
     this._restarts = true;
-    this._link?._close();
+    this._link._close();
   }
 
   private _message(message: Message): void {
     const { id, channel } = message;
     if (id) this._epochOf = id;
-    for (const sink of [...this._sinks]) {
+    for (const sink of this._sinks) {
       if (!sink._joined || (id && !isAfter(id, sink._cursor))) continue;
       const wanted = sink.topics.some((topic) => intersects(topic, channel));
       if (id && (wanted || !this._replays)) {
@@ -262,7 +264,7 @@ export class Engine {
 
   private _gap(gap: Gap): void {
     const key = JSON.stringify(gap);
-    for (const sink of [...this._sinks]) {
+    for (const sink of this._sinks) {
       if (!sink._joined || !isAfter(gap.to, sink._cursor) || !sink.topics.includes(gap.topic)) continue;
       if (!sink._gaps.includes(key)) sink._gap(gap);
       sink._gaps += key;
@@ -270,21 +272,19 @@ export class Engine {
   }
 
   private _end(channel: string): void {
-    for (const sink of [...this._sinks])
+    for (const sink of this._sinks)
       if (sink._joined && sink.topics.some((topic) => intersects(topic, channel))) sink._end(channel);
   }
 
-  private async _expiring(event: Wire): Promise<void> {
+  private _expiring(event: Wire): void {
     this._emit("expiring", event);
     if (!this._http._canRenew) return;
     const link = this._link;
     this._http._forget();
-    try {
-      const token = await this._http._getToken();
-      if (token && link == this._link) link?._renew?.(token);
-    } catch (error) {
-      this._warn(error);
-    }
+    this._http
+      ._getToken()
+      .then((token) => token && link == this._link && link?._renew?.(token))
+      .catch(this._warn);
   }
 
   /** Key of the transport that worked, where the first one did not. */
@@ -297,9 +297,7 @@ export class Engine {
   }
 
   private _start(): void {
-    if (this._running || this._state == "closed") return;
-    this._running = true;
-    queueMicrotask(() => this._run());
+    if (this._state == "idle") void this._run();
   }
 
   private async _run(): Promise<void> {
@@ -307,13 +305,11 @@ export class Engine {
     this._ticker = setInterval(() => this._tick(), TICK_MS);
     while (this._isNeeded()) {
       const fault = await this._connectOnce();
-      if (this._restarts || !this._isNeeded()) continue;
-      if (isRefusal(fault.error)) await this._findRefused();
-      await this._pause(fault);
+      if (!this._restarts && isRefusal(fault.error)) await this._findRefused();
+      if (!this._restarts && this._isNeeded()) await this._pause(fault);
     }
     clearInterval(this._ticker);
-    this._running = false;
-    if (this._state != "closed") this._set("idle");
+    this._set("idle");
   }
 
   private async _connectOnce(): Promise<Fault> {
@@ -326,6 +322,7 @@ export class Engine {
     let stalled: boolean | undefined;
     try {
       const token = await this._http._getToken();
+      if (!this._isNeeded()) return fault;
       if (this._transport != "longpoll")
         this._starting = setTimeout(() => {
           stalled = true;
@@ -334,23 +331,22 @@ export class Engine {
       fault = await TRANSPORTS[this._transport](this, token);
       if (fault._auth) this._http._forget();
     } catch (error) {
-      fault = { error };
-      if (error instanceof PushdError) {
-        fault._wait = error.retryAfter;
-        fault._auth = error.status == 401;
-        fault._answered = true;
-      }
+      fault =
+        error instanceof PushdError
+          ? { error, _answered: true, _auth: error.status == 401, _wait: error.retryAfter }
+          : { error };
     }
     clearTimeout(this._starting);
     this._link?._close();
     fault._stalled ||= stalled;
-    const wasOpen = this._state == "open";
     this._link = this._connection = undefined;
     for (const sink of this._sinks) sink._joined = false;
-    if (wasOpen && Date.now() - began > 10_000) this._attempt = 0;
-    if (!wasOpen && !fault._auth && !fault._answered && !this._restarts) this._choose(fault);
-    if (fault._auth && !wasOpen && !this._http._canRenew)
-      for (const sink of [...this._sinks]) this._fail(sink, (fault.error as PushdError) ?? new PushdError("token-invalid", ""));
+    if (this._state == "open") {
+      if (Date.now() - began > 10_000) this._attempt = 0;
+    } else if (!fault._auth) {
+      if (!fault._answered && !this._restarts) this._choose(fault);
+    } else if (!this._http._canRenew)
+      for (const sink of this._sinks) this._fail(sink, (fault.error as PushdError) ?? new PushdError("token-invalid", ""));
     return fault;
   }
 
@@ -367,12 +363,10 @@ export class Engine {
     const limit = Math.max(spread, mostSeconds(this._options, this._attempt++, auth ? 300 : 30));
     const least = Date.now() + wait * 1000;
     this._set("waiting");
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, 1000 * (wait + Math.random() * limit));
+    await pause(wait + Math.random() * limit, (wake) => {
       this._wake = () => {
-        if (this._state == "waiting" && Date.now() < least) return;
-        clearTimeout(timer);
-        setTimeout(resolve, this._state == "closed" ? 0 : Math.random() * 1000 * mostSeconds(this._options, 0));
+        if (this._state == "closed") wake();
+        else if (Date.now() >= least) setTimeout(wake, Math.random() * 1000 * mostSeconds(this._options, 0));
       };
     });
     this._wake = undefined;

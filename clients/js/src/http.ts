@@ -42,12 +42,12 @@ export class Http {
     if (this._token == token) this._token = undefined;
   }
 
-  /** Return the address of a resource and topics. */
+  /** Return the address of a resource, or of topics below one whose name ends with a slash. */
   _url(resource: string, topics: string[] = [], query: Query = {}): string {
-    let url = [this.base, resource, inPath(topics)].join("/").replace(/\/$/, "");
+    let url = `${this.base}/${resource}${inPath(topics)}`;
     let mark = "?";
     for (const [name, value] of Object.entries(query))
-      if (value != null && value !== false) {
+      if (value || value === 0) {
         url += `${mark}${name}=${encodeURIComponent(value)}`;
         mark = "&";
       }
@@ -55,11 +55,12 @@ export class Http {
   }
 
   /**
-   * Send a request, a second time with a new token if the first one was refused.
+   * Send a request for a resource and topics, a second time with a new token if the first one was refused.
    *
    * @throws PushdError if the daemon refuses it.
    */
-  async _send(url: string, init: RequestInit = {}): Promise<Response> {
+  async _send(resource: string, topics?: string[], query?: Query, init: RequestInit = {}): Promise<Response> {
+    const url = this._url(resource, topics, query);
     for (let again = this._canRenew; ; again = false) {
       const token = await this._getToken();
       const headers: Record<string, string> = { ...(init.headers as Record<string, string>) };

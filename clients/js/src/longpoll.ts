@@ -63,6 +63,8 @@ export const prepare = async (engine: Engine, link: HttpLink): Promise<[Sink[], 
 /** Deliver what is stored for a sink that has no cursor yet, and give it one. */
 export const prefetch = async (engine: Engine, sink: Sink, signal?: AbortSignal): Promise<void> => {
   const [wires, cursor, hasEnded] = await poll(engine, sink.topics, sink.since, 0, signal);
+  // Meanwhile it was closed, or another connection has done the same.
+  if (sink._cursor || !engine._sinks.has(sink)) return;
   sink._cursor = cursor;
   for (const wire of wires)
     if (wire.type) sink._gap(wire as Gap);
@@ -79,7 +81,7 @@ export const poll = async (
   timeout: number,
   signal?: AbortSignal,
 ): Promise<[Wire[], string, boolean]> => {
-  const answer = await http._send(http._url("longpoll", topics, { since, timeout }), { signal });
+  const answer = await http._send("longpoll/", topics, { since, timeout }, { signal });
   const wires: Wire[] = answer.status == 200 ? await answer.json() : [];
   const header = (name: string) => answer.headers.get(`pushd-${name}`);
   const to = header("cursor");

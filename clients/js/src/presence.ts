@@ -49,7 +49,7 @@ export class Presence {
       for (const member of [...enter, ...update]) members.set(member.id, member);
       callback(members);
     });
-    changes.on("gap", () => void fill());
+    changes.on("gap", () => void fill().catch((error) => this._client._emit("error", { error })));
     return changes;
   }
 
@@ -64,9 +64,7 @@ export class Presence {
     let cursor = "";
     let after: string | undefined;
     do {
-      const page: Wire = await (
-        await http._send(http._url("presence", [this.channel], { limit: 1000, after }))
-      ).json();
+      const page: Wire = await (await http._send("presence/", [this.channel], { limit: 1000, after })).json();
       members.push(...page.members);
       cursor ||= page.cursor;
       after = page.next;

@@ -12,7 +12,7 @@ export const eventStream = async (engine: Engine): Promise<Fault> => {
   const link = httpLink(engine, PROBE_MS);
   const fault: Fault = { _wait: 0 };
   let connection: string | undefined;
-  link._renew = () => void http._send(http._url(`connections/${connection}/auth`), { method: "POST" }).catch(link._close);
+  link._renew = () => void http._send(`connections/${connection}/auth`, [], {}, { method: "POST" }).catch(link._close);
   const [sinks, topics, since] = await prepare(engine, link);
 
   const line = (text: string): void => {
@@ -30,7 +30,7 @@ export const eventStream = async (engine: Engine): Promise<Fault> => {
   };
 
   const query = { format: "json", since, slow: slowOf(sinks) };
-  const answer = await http._send(http._url("sse", topics, query), { signal: link._signal });
+  const answer = await http._send("sse/", topics, query, { signal: link._signal });
   try {
     if (answer.status == 204) endAll(sinks);
     else {

@@ -35,7 +35,7 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
     };
 
     /** Send a command; without an open connection it counts as done, since the next one begins with everything. */
-    const send = (command: Wire, reply: Reply): void => {
+    const send = (command: Wire, reply: Reply = ignore): void => {
       if (socket.readyState != 1) return reply({});
       replies.set(++refs, reply);
       socket.send(JSON.stringify({ ...command, ref: refs }));
@@ -52,7 +52,7 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
     /** Subscribe sinks; if the daemon refuses that, or so many topics, one half of them after the other. */
     const subscribe = (all: Sink[], next = ignore): void => {
       const sinks = all.filter((sink) => engine._sinks.has(sink));
-      if (!sinks.length) return next();
+      if (!sinks[0]) return next();
       const others = overlapping(sinks);
       const since = sinks[0]._cursor ? engine._oldest(sinks) : sinks[0].since;
       sinks.forEach((sink) => subscribed.add(sink));
@@ -64,7 +64,7 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
           sinks.forEach((sink) => subscribed.delete(sink));
           const half = sinks.splice(0, sinks.length / 2);
           // One of the others was refused meanwhile, or it is this one.
-          if (half.length || overlapping(sinks).length < others.length) return subscribe(half, () => subscribe(sinks, next));
+          if (half[0] || overlapping(sinks).length < others.length) return subscribe(half, () => subscribe(sinks, next));
           engine._fail(sinks[0], error);
         } else engine._begin(sinks, cursor, connection);
         next();
@@ -78,14 +78,14 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
       else
         // What others have received already is not replayed for a second topic.
         prefetch(engine, sink).then(
-          () => link == engine._link && engine._sinks.has(sink) && add(sink),
+          () => isDone || add(sink),
           (error) => (isTemporary(error) ? finish({ error }) : engine._fail(sink, error)),
         );
     };
 
     const link: Link = {
       _add: (sink) => socket.readyState == 1 && add(sink),
-      _remove: (topics) => send({ unsubscribe: topics.join() }, ignore),
+      _remove: (topics) => send({ unsubscribe: topics.join() }),
       _renew: (fresh) => send({ auth: fresh }, ({ error }) => error && finish({ _auth: true, error })),
       _enter: (channel, entry) =>
         new Promise((done, fail) =>
@@ -96,7 +96,7 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
         if (asked > heard && now - asked > PONG_MS) return finish({});
         if (asked <= heard && (probe || now - heard > SILENCE_MS)) {
           asked = now + 1;
-          send({ ping: 0 }, ignore);
+          send({ ping: 0 });
           if (probe) setTimeout(() => asked > heard && finish({}), PONG_MS / 2);
         }
       },
@@ -109,9 +109,9 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
     socket.onopen = () => {
       const sinks = [...engine._sinks];
       subscribe(sinks.filter((sink) => sink._cursor));
-      sinks.filter((sink) => !sink._cursor).forEach(add);
+      sinks.forEach((sink) => sink._cursor || add(sink));
       for (const [channel, entry] of engine._entries) link._enter!(channel, entry).catch(engine._warn);
-      if (!sinks.length) engine._begin(sinks);
+      if (!sinks[0]) engine._begin(sinks);
     };
     socket.onmessage = ({ data }) => {
       if (isDone) return;

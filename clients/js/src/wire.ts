@@ -95,6 +95,16 @@ export const inPath = (topics: string[]): string =>
 
 export const ignore = () => {};
 
+/** Wait for some seconds at most; pass on a function that ends it. */
+export const pause = (seconds: number, use: (wake: () => void) => void): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, 1000 * seconds);
+    use(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+
 /** Return a string that no other publish has. */
 export const unique = (): string => Date.now() + "-" + Math.random();
 

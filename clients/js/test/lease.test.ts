@@ -49,12 +49,34 @@ test("a member has a lease that is renewed until it leaves", async () => {
   expect(requests.slice(3)).toEqual(['DELETE a/b?presence=self {"name":"Alice"}']);
 });
 
+test("a member that leaves in the moment of the end has left", async () => {
+  const client = open();
+  const room = client.presence("a");
+  await Promise.all([room.enter(), load()]);
+  void room.leave();
+  client.close();
+  await vi.advanceTimersByTimeAsync(1);
+  expect([requests, vi.getTimerCount()]).toEqual([["PUT a?presence=self", "DELETE a?presence=self"], 0]);
+});
+
+test("a lease that is begun in the moment of the end has ended", async () => {
+  const client = open();
+  client.subscribe("b", () => {});
+  await vi.advanceTimersByTimeAsync(1);
+  void client.presence("a").enter();
+  await load();
+  await vi.waitUntil(() => requests.length == 1);
+  client.close();
+  await vi.advanceTimersByTimeAsync(1);
+  expect([requests, vi.getTimerCount()]).toEqual([["PUT a?presence=self", "DELETE a?presence=self"], 0]);
+});
+
 test("without a subject the member has one id of its own", async () => {
   outcome = (request) => (request.includes("self") ? [400, "bad-parameter"] : undefined);
   const client = open();
   await Promise.all([client.presence("a").enter(), client.presence("b").enter(), load()]);
   client.close();
-  await settle();
+  await vi.advanceTimersByTimeAsync(1);
   const id = /presence_id=(.*)/.exec(requests[1]!)![1];
   const own = (method: string) => ["a", "b"].map((channel) => `${method} ${channel}?presence_id=${id}`);
   expect(requests.filter((request) => !request.includes("self"))).toEqual([...own("PUT"), ...own("DELETE")]);
@@ -85,7 +107,7 @@ test("a lease ends when the page is hidden for good", async () => {
   await settle();
   expect(requests[1]).toBe("DELETE a?presence=self");
   client.close();
-  await settle();
+  await vi.advanceTimersByTimeAsync(1);
   expect([requests.length, listeners.size, vi.getTimerCount()]).toEqual([2, 0, 0]);
 });
 
