@@ -261,3 +261,8 @@ test("a publish is repeated with the same key, and not after a refusal", async (
   await expect(client.publish("a", "x")).rejects.toMatchObject({ code: "forbidden" });
   expect(keys).toHaveLength(4);
 });
+
+test("a reply without a type was cut within its headers", async () => {
+  vi.stubGlobal("fetch", async () => new Response(null));
+  await expect(open().request("a", "x")).rejects.toThrow("closed");
+});
