@@ -264,11 +264,11 @@ export class Engine {
 
   private _gap(gap: Gap): void {
     const key = JSON.stringify(gap);
-    for (const sink of this._sinks) {
-      if (!sink._joined || !isAfter(gap.to, sink._cursor) || !sink.topics.includes(gap.topic)) continue;
-      if (!sink._gaps.includes(key)) sink._gap(gap);
-      sink._gaps += key;
-    }
+    for (const sink of this._sinks)
+      if (sink._joined && isAfter(gap.to, sink._cursor) && sink.topics.includes(gap.topic) && !sink._gaps.includes(key)) {
+        sink._gaps += key;
+        sink._gap(gap);
+      }
   }
 
   private _end(channel: string): void {

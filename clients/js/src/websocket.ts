@@ -2,7 +2,7 @@
 
 import { type Engine, type Fault, type Link, type Sink } from "./engine.js";
 import { prefetch, slowOf, topicsOf } from "./longpoll.js";
-import { PushdError, ignore, intersects, isTemporary, type Wire } from "./wire.js";
+import { PushdError, ignore, intersects, isPattern, isTemporary, type Wire } from "./wire.js";
 
 type Reply = (reply: Wire) => void;
 
@@ -41,11 +41,16 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
       socket.send(JSON.stringify({ ...command, ref: refs }));
     };
 
-    /** Return the sinks that have channels in common with others, whose replay they receive, too. */
+    /** Return the subscribed sinks that have channels in common with these, and receive their replay, too. */
     const overlapping = (sinks: Sink[]): Sink[] => {
       const topics = topicsOf(sinks.filter((sink) => sink._cursor ?? sink.since));
+      const names = new Set(topics);
+      const patterns = topics.filter(isPattern);
       return [...subscribed].filter(
-        (other) => engine._sinks.has(other) && !sinks.includes(other) && other.topics.some((a) => topics.some((b) => intersects(a, b))),
+        (other) =>
+          engine._sinks.has(other) &&
+          // There may be thousands of each.
+          other.topics.some((a) => names.has(a) || (isPattern(a) ? topics : patterns).some((b) => intersects(a, b))),
       );
     };
 
@@ -57,7 +62,7 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
       const since = sinks[0]._cursor ? engine._oldest(sinks) : sinks[0].since;
       sinks.forEach((sink) => subscribed.add(sink));
       engine._replays++;
-      send({ subscribe: topicsOf([...sinks, ...others]).join(), since, slow: slowOf(sinks) }, ({ error, cursor, connection }) => {
+      send({ subscribe: `${topicsOf([...sinks, ...others])}`, since, slow: slowOf(sinks) }, ({ error, cursor, connection }) => {
         if (isDone) return;
         if (error) {
           if (isTemporary(error)) return finish({ _wait: 1, error });
@@ -85,7 +90,7 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
 
     const link: Link = {
       _add: (sink) => socket.readyState == 1 && add(sink),
-      _remove: (topics) => send({ unsubscribe: topics.join() }),
+      _remove: (topics) => send({ unsubscribe: `${topics}` }),
       _renew: (fresh) => send({ auth: fresh }, ({ error }) => error && finish({ _auth: true, error })),
       _enter: (channel, entry) =>
         new Promise((done, fail) =>

@@ -74,6 +74,8 @@ const split = (id: string): [string, number] => {
 export const oldest = (cursors: string[], newest = ""): string =>
   cursors.reduce((a, b) => (split(b)[0] == split(newest)[0] && (split(a)[0] != split(b)[0] || isAfter(b, a)) ? a : b));
 
+export const isPattern = (topic: string): boolean => topic.includes("*");
+
 /** Return whether some channel is matched by both topics, each a channel or a pattern. */
 export const intersects = (a: string, b: string): boolean => {
   const left = a.split("/");

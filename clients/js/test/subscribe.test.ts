@@ -143,3 +143,13 @@ test("a transport that is refused although the subscriptions are not is replaced
   await vi.advanceTimersByTimeAsync(1000);
   expect([client.transport, client.state]).toEqual(["longpoll", "open"]);
 });
+
+test("thousands of topics are subscribed to again without a pause of the page", async () => {
+  const client = open();
+  for (let i = 0; i < 20; i++) client.subscribe(Array.from({ length: 400 }, (_, topic) => `topics/${i}/${topic}`), () => {});
+  await settle();
+  FakeSocket.last.open();
+  answerAll(upTo(1000));
+  await reconnect();
+  expect(answerAll(upTo(1000)).flat()).toHaveLength(8000);
+}, 5000);
