@@ -82,7 +82,7 @@ export class Subscription<T = any> extends Target implements Sink, AsyncIterable
     super();
     this.since = since;
     this.slow = slow;
-    this._cursor = this._consumed = _client._stored(this.topics);
+    this._cursor = this._consumed = _client._stored(topics);
     this._open = new Set(topics);
   }
 

@@ -30,14 +30,16 @@ export const longPoll = async (engine: Engine): Promise<Fault> => {
   const link = httpLink(engine, 2000);
   const [sinks, topics, start] = await prepare(engine, link);
   // The first poll is answered at once.
-  for (let since = start, timeout = 0, wires: Wire[], hasEnded = false; !hasEnded; timeout = HOLD) {
+  for (let since = start, timeout = 0, wires: Wire[], hasEnded: boolean; ; timeout = HOLD) {
     link._heard = Date.now();
     [wires, since, hasEnded] = await poll(engine, topics, since, timeout, link._signal);
     engine._begin(sinks);
     wires.forEach((wire) => engine._receive(wire));
-    if (hasEnded) endAll(sinks);
+    if (hasEnded) {
+      endAll(sinks);
+      return {};
+    }
   }
-  return {};
 };
 
 /** Report the end of all channels. */

@@ -65,7 +65,8 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
       send({ subscribe: `${topicsOf([...sinks, ...others])}`, since, slow: slowOf(sinks) }, ({ error, cursor, connection }) => {
         if (isDone) return;
         if (error) {
-          if (isTemporary(error)) return finish({ _wait: 1, error });
+          // Where others are subscribed, it is this one that exceeds the limit.
+          if (isTemporary(error) && (!/subs/.test(error.code) || subscribed.size == sinks.length)) return finish({ error });
           sinks.forEach((sink) => subscribed.delete(sink));
           const half = sinks.splice(0, sinks.length / 2);
           // One of the others was refused meanwhile, or it is this one.
@@ -98,8 +99,8 @@ export const webSocket = (engine: Engine, token?: string | null): Promise<Fault>
         ),
       _check: (probe) => {
         const now = Date.now();
-        if (asked > heard && now - asked > PONG_MS) return finish({});
-        if (asked <= heard && (probe || now - heard > SILENCE_MS)) {
+        if (asked > heard) return now - asked > PONG_MS && finish({});
+        if (probe || now - heard > SILENCE_MS) {
           asked = now + 1;
           send({ ping: 0 });
           if (probe) setTimeout(() => asked > heard && finish({}), PONG_MS / 2);

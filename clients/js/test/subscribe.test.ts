@@ -153,3 +153,27 @@ test("thousands of topics are subscribed to again without a pause of the page", 
   await reconnect();
   expect(answerAll(upTo(1000)).flat()).toHaveLength(8000);
 }, 5000);
+
+test("a subscription beyond the limit of the connection fails, and the others stay", async () => {
+  const client = open();
+  const errors = errorsOf({ a: client.subscribe("a", () => {}), b: client.subscribe("b", () => {}) });
+  await settle();
+  FakeSocket.last.open();
+  answerAll(() => undefined);
+  const late = errorsOf({ c: client.subscribe("c", () => {}) });
+  await settle();
+  answerAll(() => "too-many-subscriptions");
+  expect([errors, late, FakeSocket.all.length, client.state]).toEqual([{}, { c: "too-many-subscriptions" }, 1, "open"]);
+});
+
+test("those that resume wait until there is room", async () => {
+  const client = open();
+  const errors = errorsOf({ a: client.subscribe("a", () => {}), b: client.subscribe("b", () => {}) });
+  await settle();
+  FakeSocket.last.open();
+  answerAll(() => undefined);
+  await reconnect();
+  answerAll(() => "too-many-subscriptions");
+  await settle();
+  expect([errors, client.state]).toEqual([{}, "waiting"]);
+});
