@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final, NoReturn
@@ -10,6 +11,9 @@ import pytest
 
 _PATH: Final = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/bin:/usr/local/sbin"
 _NODE_PACKAGES: Final = Path(sys.prefix) / "node" / "node_modules"
+
+_RUNTIMES: Final = {"deno": "@deno/*/deno", "bun": "@oven/bun-*/bin/bun"}
+"""Where the packages for each platform have the executables: npm installs those that run here."""
 
 _CLIENT: Final = Path(__file__).parent.parent / "clients" / "js"
 
@@ -26,6 +30,14 @@ def find_node_package(name: str) -> Path:
     """Return the directory of a JavaScript package. Without it, skip the test, or fail it in continuous integration."""
     directory = _NODE_PACKAGES / name
     return directory if directory.is_dir() else _is_missing(f"the package {name} is not installed: run .ci/node")
+
+
+def find_javascript_runtime(name: str) -> Path:
+    """Return the path of Deno or Bun. Without it, skip the test, or fail it in continuous integration."""
+    for path in sorted(_NODE_PACKAGES.glob(_RUNTIMES[name])):
+        if subprocess.run([path, "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+            return path
+    return _is_missing(f"the package {name} is not installed: run .ci/node")
 
 
 def find_client_node() -> tuple[str, Path]:

@@ -1,76 +1,25 @@
-"""The client in Chromium, behind a proxy that cuts each WebSocket after another number of bytes: nothing is lost or
-doubled. tests/clients/js has the same for Node.js and all transports.
+"""The client in Chromium and Firefox, behind a proxy that cuts each connection after another number of bytes: nothing
+is lost or doubled. tests/clients/js has the same for Node.js.
 """
 
-import json
-from collections.abc import Callable, Iterator
-from operator import length_hint
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
-from tests.browser.daemon import Daemon, wait
-from tests.clients.js.cutting_proxy import CuttingProxy
+from tests.browser.conftest import start_firefox
+from tests.browser.cuts import MOST_BYTES, alternating, check_cuts, check_publishes
+from tests.browser.daemon import Daemon
+from tests.browser.firefox import Firefox
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = pytest.mark.system
 
-MOST_BYTES = 1500
-SECONDS = 240.0
-FOLLOW = """async (url, channel) => {
-  const { connect } = await import("/client.js");
-  const options = { delay: 0.003, maxDelay: 0.006, transports: ["websocket"] };
-  const direct = connect("/");
-  const gaps = [];
-  const follow = async (client) => {
-    const received = [];
-    client.on("gap", (gap) => gaps.push(gap));
-    const subscription = client.subscribe(channel, (message) => {
-      received.push(message.data);
-      client.wake?.();
-    });
-    await new Promise((resolve) => subscription.on("begin", resolve));
-    return received;
-  };
-  const wholeClient = connect(url, options);
-  const whole = await follow(wholeClient);
-  let published = 0;
-  const wrong = [];
-  window.stop = false;
-  for (; !stop; published++) {
-    // A client without a cursor: what is published after its begin arrives, wherever it is cut.
-    const client = connect(url, options);
-    const received = await follow(client);
-    const arrived = new Promise((resolve) => (client.wake = resolve));
-    await direct.publish(channel, published);
-    await arrived;
-    client.close();
-    if (received.join() !== `${published}`) wrong.push([published, received]);
-  }
-  while (whole.at(-1) !== published - 1) await new Promise((resolve) => (wholeClient.wake = resolve));
-  wholeClient.close();
-  const isWhole = whole.every((number, index) => number === index) && whole.length === published;
-  return JSON.stringify({ wrong, gaps, whole: isWhole ? "" : whole.join() });
-}"""
-
-
-def alternating() -> list[int]:
-    """Return numbers of bytes, small and great ones in turn: browsers delay WebSockets after several failures."""
-    numbers = list(range(1, MOST_BYTES))
-    half = len(numbers) // 2
-    return [number for pair in zip(numbers[:half], numbers[half:], strict=False) for number in pair]
-
-
-def check(daemon: Daemon, evaluate: Callable[[str], Any], channel: str) -> int:
-    """Follow a channel in a page of the daemon with cuts, until each was made; return their number."""
-    left: Iterator[int] = iter(alternating())
-    with CuttingProxy(daemon.port, left) as proxy:
-        evaluate(f"window.result = '', ({FOLLOW})('{proxy.url}', '{channel}').then(r => result = r), 0")
-        wait(lambda: length_hint(left) == 0, "all cuts", SECONDS)
-        evaluate("window.stop = true")
-        result = wait(lambda: evaluate("result"), "the last message")
-    assert json.loads(result) == {"wrong": [], "gaps": [], "whole": ""}
-    return proxy.cuts
+TRANSPORTS = ("websocket", "sse", "longpoll")
+SAMPLE_STEP = 53
+"""Fewer than forty cuts."""
+FIREFOX_STEP = 5
+FIREFOX = {"network.websocket.delay-failed-reconnects": False}
+"""By default Firefox delays WebSockets to a host after failures, by up to a minute."""
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +30,49 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     daemon.stop()
 
 
-def test_cuts_at_every_byte_lose_and_double_nothing(chromium: Browser, daemon: Daemon) -> None:
+@pytest.fixture
+def page(chromium: Browser, daemon: Daemon) -> Iterator[Page]:
+    """A page of the daemon, whose console may have errors."""
     context = chromium.new_context()
-    try:
-        page = context.new_page()
-        page.goto(f"{daemon.url}/health/live")
-        assert check(daemon, page.evaluate, "chromium/cuts") > MOST_BYTES / 2
-    finally:
-        context.close()
+    page = context.new_page()
+    page.goto(f"{daemon.url}/demo/")
+    yield page
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def impatient_firefox(tmp_path_factory: pytest.TempPathFactory, daemon: Daemon) -> Iterator[Firefox]:
+    """Firefox, which does not delay WebSockets, with a page of the daemon."""
+    for firefox in start_firefox(tmp_path_factory.mktemp("firefox"), FIREFOX):
+        firefox.open_tab()
+        firefox.navigate(f"{daemon.url}/demo/")
+        yield firefox
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_cuts_lose_and_double_nothing(page: Page, daemon: Daemon, transport: str) -> None:
+    assert check_cuts(daemon, page.evaluate, transport, alternating(SAMPLE_STEP)) > MOST_BYTES / SAMPLE_STEP / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_cuts_at_every_byte_lose_and_double_nothing(page: Page, daemon: Daemon, transport: str) -> None:
+    assert check_cuts(daemon, page.evaluate, transport, alternating()) > MOST_BYTES / 2
+
+
+@pytest.mark.slow
+def test_publishes_that_are_cut_at_every_byte_arrive_once_and_in_order(page: Page, daemon: Daemon) -> None:
+    assert check_publishes(daemon, page.evaluate, alternating()) > MOST_BYTES / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_cuts_lose_and_double_nothing_in_firefox(impatient_firefox: Firefox, daemon: Daemon, transport: str) -> None:
+    budgets = alternating(FIREFOX_STEP)
+    assert check_cuts(daemon, impatient_firefox.evaluate, transport, budgets) > len(budgets) / 2
+
+
+@pytest.mark.slow
+def test_publishes_that_are_cut_in_firefox_arrive_once_and_in_order(impatient_firefox: Firefox, daemon: Daemon) -> None:
+    budgets = alternating(FIREFOX_STEP)
+    assert check_publishes(daemon, impatient_firefox.evaluate, budgets) > len(budgets) / 2

@@ -251,6 +251,7 @@ class Tab implements Carrier {
         if (kind == MESSAGE) sink._message(value);
         else sink._moved();
       } else if (kind == MESSAGE && !value.id) sink._message(value);
+      else if (kind == MOVED) sink._moved();
     }
   }
 

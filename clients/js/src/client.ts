@@ -258,7 +258,9 @@ export class Client extends Target {
     { type, ...query }: { timeout?: number; event?: string; type?: string } = {},
   ): Promise<T> {
     const answer = await this._http._send("request/", [channel], query, body(data, type));
-    const kind = answer.headers.get("content-type") ?? "";
+    const kind = answer.headers.get("content-type");
+    // As of a poll: it was cut within its headers.
+    if (!kind) throw Error("closed");
     if (/json/.test(kind)) return answer.json();
     return (/^text|charset/.test(kind) ? answer.text() : new Uint8Array(await answer.arrayBuffer())) as T;
   }

@@ -185,10 +185,8 @@ export class Engine {
   _begin(sinks: Sink[], cursor?: string, connection?: string): void {
     for (const sink of sinks) {
       sink._joined = true;
-      if (!sink._cursor && cursor) {
-        sink._cursor = cursor;
-        sink._moved();
-      }
+      sink._cursor ??= cursor;
+      sink._moved();
     }
     this._connection = connection ?? this._connection;
     this._failures = 0;

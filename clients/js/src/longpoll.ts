@@ -30,12 +30,11 @@ export const longPoll = async (engine: Engine): Promise<Fault> => {
   const link = httpLink(engine, 2000);
   const [sinks, topics, start] = await prepare(engine, link);
   // The first poll is answered at once.
-  for (let since = start, timeout = 0; ; timeout = HOLD) {
+  for (let since = start, timeout = 0, wires: Wire[], hasEnded: boolean; ; timeout = HOLD) {
     link._heard = Date.now();
-    const [wires, cursor, hasEnded] = await poll(engine, topics, since, timeout, link._signal);
-    engine._begin(sinks, since);
+    [wires, since, hasEnded] = await poll(engine, topics, since, timeout, link._signal);
+    engine._begin(sinks);
     wires.forEach((wire) => engine._receive(wire));
-    since = cursor;
     if (hasEnded) {
       endAll(sinks);
       return {};
@@ -87,7 +86,9 @@ export const poll = async (
   const answer = await http._send("longpoll/", topics, { since, timeout }, { signal });
   const wires: Wire[] = answer.status == 200 ? await answer.json() : [];
   const header = (name: string) => answer.headers.get(`pushd-${name}`);
-  const to = header("cursor")!;
+  const to = header("cursor");
+  // Browsers accept an answer that was cut within its headers.
+  if (!to || to != header("id")) throw Error("closed");
   const reason = header("gap");
   const gaps = reason ? topics.map((topic) => ({ type: "gap", topic, from: since, to, reason })) : [];
   return [[...gaps, ...wires], to, !!header("end")];

@@ -18,7 +18,7 @@ const open = (options: Options = {}) =>
 
 const message = (id: string, channel: string) => ({ id, channel, data: id, prev: null, time: 0 });
 
-const polled = (...messages: object[]) => Response.json(messages, { headers: { "pushd-cursor": "e-9" } });
+const polled = (...messages: object[]) => Response.json(messages, { headers: { "pushd-id": "e-9", "pushd-cursor": "e-9" } });
 
 test.each(["websocket", "sse", "longpoll"] as const)("nothing is connected after the end, while a token is awaited: %s", async (transport) => {
   const urls: string[] = [];

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { connect, type Options } from "../src/client.js";
-import { FakeSocket, eventStream, settle } from "./fakes.js";
+import { FakeSocket, emptyPoll, eventStream, settle } from "./fakes.js";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -50,6 +50,22 @@ test("a subscription that has received nothing resumes from its start cursor", a
   await vi.advanceTimersByTimeAsync(1000);
   FakeSocket.last.open();
   expect(FakeSocket.last.sent[0].since).toBe("e-4");
+});
+
+test("a subscription that goes on after a reload begins, too", async () => {
+  const items = { getItem: () => JSON.stringify({ "http://push.test/p a": "e-4" }), setItem: () => {} };
+  vi.stubGlobal("sessionStorage", items);
+  const begun: string[] = [];
+  open({ resume: true }).subscribe("a", () => {}).on("begin", ({ cursor }) => begun.push(cursor));
+  await settle();
+  for (const cursor of ["e-7", "e-9"]) {
+    FakeSocket.last.open();
+    expect(FakeSocket.last.sent[0].since).toBe("e-4");
+    FakeSocket.last.answer(cursor);
+    FakeSocket.last.drop();
+    await vi.advanceTimersByTimeAsync(1000);
+  }
+  expect(begun).toEqual(["e-4"]);
 });
 
 test("messages of other topics advance a quiet one, except during a replay", async () => {
@@ -108,7 +124,7 @@ test.each([
 ])("the delay after an event stream is random, %s", async (_, options, last, seconds) => {
   const began: number[] = [];
   vi.stubGlobal("fetch", async (url: string) => {
-    if (url.includes("longpoll")) return new Response(null, { status: 204, headers: { "pushd-cursor": "e-1" } });
+    if (url.includes("longpoll")) return emptyPoll("e-1");
     began.push(Date.now());
     return eventStream("retry: 3000", "", 'data: {"type":"begin","cursor":"e-1"}', "", ...last);
   });
@@ -116,6 +132,23 @@ test.each([
   while (began.length < 2) await vi.advanceTimersByTimeAsync(10);
   expect((began[1]! - began[0]!) / 1000).toBeCloseTo(seconds, 1);
 });
+
+test.each([{}, { "pushd-id": "" }, { "pushd-id": "e-15" }, { "pushd-id": "e-15", "pushd-cursor": "e-1" }])(
+  "an answer that was cut within its headers %o is no answer",
+  async (cut) => {
+    const answers: Record<string, string>[] = [cut, { "pushd-id": "e-15", "pushd-cursor": "e-15" }, cut];
+    const urls: string[] = [];
+    vi.stubGlobal("fetch", async (url: string) => {
+      urls.push(url);
+      const headers = answers.shift();
+      return headers ? new Response(null, { status: 204, headers }) : new Promise(() => {});
+    });
+    const subscription = open({ transports: ["longpoll"] }).subscribe("a", () => {});
+    while (urls.length < 4) await vi.advanceTimersByTimeAsync(100);
+    expect(subscription.cursor).toBe("e-15");
+    expect(urls.map((url) => new URL(url).searchParams.get("since"))).toEqual([null, null, "e-15", "e-15"]);
+  },
+);
 
 test("a token is renewed when it expires, and after 4401", async () => {
   let count = 0;
@@ -227,4 +260,9 @@ test("a publish is repeated with the same key, and not after a refusal", async (
   outcomes.push(Response.json({ error: { code: "forbidden", message: "no" } }, { status: 403 }));
   await expect(client.publish("a", "x")).rejects.toMatchObject({ code: "forbidden" });
   expect(keys).toHaveLength(4);
+});
+
+test("a reply without a type was cut within its headers", async () => {
+  vi.stubGlobal("fetch", async () => new Response(null));
+  await expect(open().request("a", "x")).rejects.toThrow("closed");
 });

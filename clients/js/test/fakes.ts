@@ -55,3 +55,7 @@ export const settle = async (): Promise<void> => {
 
 /** Return the answer to a request for an event stream; it ends after these lines. */
 export const eventStream = (...lines: string[]): Response => new Response(lines.map((line) => `${line}\n`).join(""));
+
+/** Return the answer to a poll without messages. */
+export const emptyPoll = (cursor: string): Response =>
+  new Response(null, { status: 204, headers: { "pushd-id": cursor, "pushd-cursor": cursor } });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { connect, type Options } from "../src/client.js";
-import { settle } from "./fakes.js";
+import { emptyPoll, settle } from "./fakes.js";
 
 let requests: string[];
 let outcome: (request: string) => [status: number, code: string] | undefined;
@@ -12,7 +12,7 @@ beforeEach(() => {
   outcome = () => undefined;
   vi.stubGlobal("fetch", async (url: string, { method, body, signal, keepalive }: RequestInit) => {
     if (!url.includes("/presence/")) {
-      if (url.includes("timeout=0")) return new Response(null, { status: 204, headers: { "pushd-cursor": "e-1" } });
+      if (url.includes("timeout=0")) return emptyPoll("e-1");
       return new Promise((_, reject) => signal!.addEventListener("abort", () => reject(new Error("aborted"))));
     }
     const request = `${method} ${url.replace("http://push.test/presence/", "")} ${body ?? ""}`.trim();

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { connect, type Options, type Subscription } from "../src/client.js";
-import { FakeSocket, eventStream, settle } from "./fakes.js";
+import { FakeSocket, emptyPoll, eventStream, settle } from "./fakes.js";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -104,7 +104,7 @@ test("of those that resume only the refused ones fail, and the connection stays"
 });
 
 test("a subscription is not refused for another that it overlaps", async () => {
-  vi.stubGlobal("fetch", async () => new Response(null, { status: 204, headers: { "pushd-cursor": "e-1" } }));
+  vi.stubGlobal("fetch", async () => emptyPoll("e-1"));
   const client = open();
   const errors = errorsOf({ bad: client.subscribe("a/**", { since: "all" }, () => {}), good: client.subscribe("a/1", { since: "all" }, () => {}) });
   await settle();
@@ -120,7 +120,7 @@ test("over server-sent events, subscriptions that do not fit fail, and the other
   vi.stubGlobal("fetch", async (url: string) => {
     urls.push(url.split("?")[0]!);
     if (url.split(",").length > 2) return Response.json({ error: { code: "too-many-topics", message: "" } }, { status: 400 });
-    if (url.includes("longpoll")) return new Response(null, { status: 204, headers: { "pushd-cursor": "e-1" } });
+    if (url.includes("longpoll")) return emptyPoll("e-1");
     return eventStream('data: {"type":"begin","cursor":"e-1"}');
   });
   const client = open({ transports: ["sse"] });
@@ -136,7 +136,7 @@ test("a transport that is refused although the subscriptions are not is replaced
     urls.push(url.split("?")[0]!);
     if (url.includes("sse")) return new Response("", { status: 403 });
     if (url.includes("timeout=25")) await new Promise(() => {});
-    return new Response(null, { status: 204, headers: { "pushd-cursor": "e-1" } });
+    return emptyPoll("e-1");
   });
   const client = open({ transports: ["sse", "longpoll"] });
   client.subscribe("a", () => {});
