@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushd.core.message import Message, draft
-from pushd.dialects.comet4j.dialect import Comet4jWire
+from pushd.dialects.comet4j.wire import Comet4jWire
 
 _TEXT = st.text(max_size=40) | st.text(alphabet="<>%&\"'\\/\n\r\u2028", max_size=40)
 
