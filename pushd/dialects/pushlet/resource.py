@@ -33,6 +33,10 @@ _DEFAULT_FORMAT: Final = "js"
 _DEFAULT_MODE: Final = "stream"
 
 
+class _UnknownFormat(BadParameter):
+    """A format that no client of it repeats, such as ``ser``."""
+
+
 class PushletResource(SessionResource):
     """Executes one event for each request."""
 
@@ -81,7 +85,8 @@ class PushletResource(SessionResource):
                 self._sessions.end(joined)
             if event == "refresh" and session is not None and isinstance(refusal, TEMPORARY):
                 return self._come_back(request, session, refusal)
-            return self._nack(request, session, refusal, 400 if event in _LISTENING else 200)
+            is_repeated = event in _LISTENING and not isinstance(refusal, _UnknownFormat)
+            return self._nack(request, session, refusal, 400 if is_repeated else 200)
 
     def _find(self, request: Request) -> Session:
         found = self._sessions.find(_required(request, b"p_id"), request.peer)
@@ -117,7 +122,7 @@ class PushletResource(SessionResource):
     def _join(self, request: Request) -> Session:
         wire = WIRES.get(parameter(request, b"p_format") or _DEFAULT_FORMAT)
         if wire is None:
-            raise BadParameter("p_format must be js, xml, xml-strict or json")
+            raise _UnknownFormat("p_format must be js, xml, xml-strict or json")
         self._hub.callbacks.check_session(request.peer, "join")
         return self._sessions.add(Session(self.context.peer_of(request, "pushlet"), wire))
 

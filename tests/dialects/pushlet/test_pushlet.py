@@ -106,7 +106,14 @@ async def test_what_is_refused_gets_a_nack_in_the_format_of_the_session(start_da
     assert nack["p_event"] == "nack"
     id = id_in(await ask_js(daemon, p_event="join"))
     assert 'parent.push("p_event","nack"' in await ask_js(daemon, p_id=id, **query)
-    assert 'parent.push("p_event","nack"' in await ask_js(daemon, p_event="join", p_format="ser")
+
+
+@pytest.mark.parametrize("event", ["join", "join-listen"])
+async def test_serialized_objects_are_refused_with_the_status_200(start_daemon, event):
+    daemon = await start_daemon(SETTINGS)
+    answer = await daemon.request("GET", f"/pushlet.srv?p_event={event}&p_format=ser&p_subject=/a")
+    assert answer.status == 200
+    assert 'parent.push("p_event","nack"' in answer.body.decode()
 
 
 async def test_a_message_to_one_client_is_not_sent_to_all(start_daemon):
