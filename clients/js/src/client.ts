@@ -1,4 +1,4 @@
-/** A client of pushd for browsers and Node.js. */
+/** A client of pushd for browsers, Node.js, Deno and Bun. */
 
 import { Engine, mostSeconds, type EngineOptions, type Sink, type State, type TransportName } from "./engine.js";
 import { Http, type HttpOptions, type TokenSource } from "./http.js";
