@@ -1,22 +1,7 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { connect, type Options } from "../src/client.js";
-import { FakeSocket, settle } from "./fakes.js";
+import { expect, test, vi } from "vitest";
+import { FakeSocket, message, open, settle, withFakes } from "./fakes.js";
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.spyOn(Math, "random").mockReturnValue(0.5);
-  FakeSocket.all = [];
-});
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-  vi.unstubAllGlobals();
-});
-
-const open = (options: Options = {}) =>
-  connect("http://push.test", { WebSocket: FakeSocket as any, transports: ["websocket"], ...options });
-
-const message = (id: string, channel: string) => ({ id, channel, data: id, prev: null, time: 0 });
+withFakes();
 
 const polled = (...messages: object[]) => Response.json(messages, { headers: { "pushd-id": "e-9", "pushd-cursor": "e-9" } });
 

@@ -1,22 +1,7 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { connect, type Options } from "../src/client.js";
-import { FakeSocket, emptyPoll, eventStream, settle } from "./fakes.js";
+import { expect, test, vi } from "vitest";
+import { FakeSocket, emptyPoll, eventStream, message, open, settle, withFakes } from "./fakes.js";
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.spyOn(Math, "random").mockReturnValue(0.5);
-  FakeSocket.all = [];
-});
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-  vi.unstubAllGlobals();
-});
-
-const open = (options: Options = {}) =>
-  connect("http://push.test/p/", { WebSocket: FakeSocket as any, transports: ["websocket"], ...options });
-
-const message = (id: string, channel: string, data: unknown = id) => ({ id, channel, data, prev: null, time: 0 });
+withFakes();
 
 test("a subscription resumes from the last message", async () => {
   const received: string[] = [];

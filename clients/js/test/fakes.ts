@@ -1,3 +1,27 @@
+import { afterEach, beforeEach, vi } from "vitest";
+import { connect, type Client, type Options } from "../src/client.js";
+
+/** Run the tests of a file with a clock of their own, no chance, and no sockets left. */
+export const withFakes = (): void => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+    vi.spyOn(Math, "random").mockReturnValue(0.5);
+    FakeSocket.all = [];
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+    vi.restoreAllMocks();
+    vi.unstubAllGlobals();
+  });
+};
+
+/** Make a client whose WebSockets are fakes. */
+export const open = (options: Options = {}): Client =>
+  connect("http://push.test/p/", { WebSocket: FakeSocket as any, transports: ["websocket"], ...options });
+
+/** Return a message as it is sent. */
+export const message = (id: string, channel: string, data: unknown = id): object => ({ id, channel, data, prev: null, time: 0 });
+
 /** A WebSocket whose other side is the test. */
 export class FakeSocket {
   static all: FakeSocket[] = [];

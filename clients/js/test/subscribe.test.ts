@@ -1,22 +1,8 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { connect, type Options, type Subscription } from "../src/client.js";
-import { FakeSocket, emptyPoll, eventStream, settle } from "./fakes.js";
+import { expect, test, vi } from "vitest";
+import { type Subscription } from "../src/client.js";
+import { FakeSocket, emptyPoll, eventStream, message, open, settle, withFakes } from "./fakes.js";
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.spyOn(Math, "random").mockReturnValue(0.5);
-  FakeSocket.all = [];
-});
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-  vi.unstubAllGlobals();
-});
-
-const open = (options: Options = {}) =>
-  connect("http://push.test", { WebSocket: FakeSocket as any, transports: ["websocket"], ...options });
-
-const message = (id: string, channel: string) => ({ id, channel, data: id, prev: null, time: 0 });
+withFakes();
 
 /** Answer commands until there are none: refuse subscriptions by their topics. Return the topics of those that were accepted. */
 const answerAll = (refusal: (topics: string[]) => string | undefined): string[][] => {
@@ -127,7 +113,7 @@ test("over server-sent events, subscriptions that do not fit fail, and the other
   const errors = errorsOf(Object.fromEntries(["a", "b", "c", "d"].map((name) => [name, client.subscribe(name, () => {})])));
   await vi.advanceTimersByTimeAsync(2000);
   expect(errors).toEqual({ c: "too-many-topics", d: "too-many-topics" });
-  expect(urls.filter((url) => url.includes("sse")).slice(0, 2)).toEqual(["http://push.test/sse/a,b,c,d", "http://push.test/sse/a,b"]);
+  expect(urls.filter((url) => url.includes("sse")).slice(0, 2)).toEqual(["http://push.test/p/sse/a,b,c,d", "http://push.test/p/sse/a,b"]);
 });
 
 test("a transport that is refused although the subscriptions are not is replaced", async () => {
