@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent.parent
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
 HOST = "pushd.test"
 """A name that the browsers resolve to 127.0.0.1, like the name of a proxy."""
-START_SECONDS = 10.0
-STOP_SECONDS = 10.0
+START_SECONDS = 30.0
+STOP_SECONDS = 30.0
 
 
 class Daemon:
@@ -127,7 +127,7 @@ class Daemon:
         status, response = self.request("GET", f"/pub/{quote(channel)}")
         return int(json.loads(response)["subscribers"]) if status == 200 else 0
 
-    def wait_for_subscribers(self, channel: str, count: int = 1, seconds: float = 15.0) -> float:
+    def wait_for_subscribers(self, channel: str, count: int = 1, seconds: float = 30.0) -> float:
         """Wait until a channel has this many subscribers; return the seconds that it took."""
         begin = time.monotonic()
         wait(lambda: self.subscribers(channel) == count, f"{count} subscribers of {channel}", seconds)
@@ -156,7 +156,7 @@ class Daemon:
         return int(found[1]) if found else 0
 
 
-def wait(condition: Callable[[], Any], description: str, seconds: float = 15.0) -> Any:
+def wait(condition: Callable[[], Any], description: str, seconds: float = 30.0) -> Any:
     """Wait until `condition` returns something true, and return it."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):

@@ -75,14 +75,19 @@ class Firefox:
 
     def call(self, method: str, **params: object) -> Any:
         """Send a command; return its result."""
+        response = self._ask(method, **params)
+        assert response["type"] == "success", response
+        return response["result"]
+
+    def _ask(self, method: str, **params: object) -> Any:
+        """Send a command; return its response, which may be an error."""
         self.send(method, **params)
         assert self._socket is not None
         deadline = time.monotonic() + CALL_SECONDS
         while (response := json.loads(self._socket.recv(deadline - time.monotonic()))).get("id") != self._calls:
             if response.get("method") == "log.entryAdded" and response["params"]["level"] == "error":
                 self.page_errors.append(response["params"]["text"])
-        assert response["type"] == "success", response
-        return response["result"]
+        return response
 
     def open_tab(self) -> None:
         """Open a new tab, and close the previous one."""
@@ -98,10 +103,15 @@ class Firefox:
 
     def evaluate(self, script: str) -> Any:
         """Return the value of an expression, if it is a string, a number or a boolean."""
-        target = {"context": self.tab}
-        response = self.call("script.evaluate", expression=script, target=target, awaitPromise=True)
-        assert response["type"] == "success", response
-        return response["result"].get("value")
+        params = {"expression": script, "target": {"context": self.tab}, "awaitPromise": True}
+        deadline = time.monotonic() + CALL_SECONDS
+        response = self._ask("script.evaluate", **params)
+        while response.get("error") == "unknown error":  # while the document is replaced
+            assert time.monotonic() < deadline, response
+            response = self._ask("script.evaluate", **params)
+        result = response["result"]
+        assert result["type"] == "success", response
+        return result["result"].get("value")
 
     def screenshot(self, side: int, left: int = 0, top: int = 0) -> bytes:
         """Return a screenshot of a square, by default in the upper left corner."""

@@ -157,6 +157,7 @@ def test_a_token_is_asked_for_and_kept_in_memory_only(page: Page, secured: Daemo
     page_errors.clear()
 
 
+@pytest.mark.slow
 def test_firefox_shows_a_channel_live(firefox: Firefox, daemon: Daemon) -> None:
     firefox.navigate(f"{daemon.url}/console/#/channel/console%2Ffirefox")
     daemon.wait_for_subscribers("console/firefox")

@@ -200,7 +200,7 @@ def lenient_chromium(chromium: Browser, tmp_path_factory: pytest.TempPathFactory
     context.close()
 
 
-@pytest.fixture(params=["chromium", "firefox"])
+@pytest.fixture(params=["chromium", pytest.param("firefox", marks=pytest.mark.slow)])
 def visitor(request: pytest.FixtureRequest) -> Iterator[Visitor]:
     """A tab of each browser."""
     if request.param == "firefox":

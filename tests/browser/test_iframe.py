@@ -73,6 +73,7 @@ def test_chromium(page: Page, iframe_daemon: Daemon) -> None:
     check_page(iframe_daemon, page.evaluate)
 
 
+@pytest.mark.slow
 def test_firefox(firefox: Firefox, iframe_daemon: Daemon) -> None:
     firefox.navigate(f"{iframe_daemon.url}/demo/")
     firefox.evaluate(OPEN)

@@ -83,7 +83,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(daemon, urls)
 
 
-@pytest.mark.parametrize("name", FRAMEWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "django" else ()) for name in FRAMEWORKS]
+)
 def test_second_browser_sees_it(name: str, site: Site, chromium: Browser):
     framework, url = FRAMEWORKS[name], site.urls[name]
     errors: list[str] = []

@@ -97,7 +97,7 @@ def test_demonstration_shows_its_own_source(page: Page, daemon: Daemon) -> None:
     expect(page.locator("#refused")).to_have_count(0)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_finds_no_fault_and_a_phone_shows_all(page: Page, daemon: Daemon, scheme: str) -> None:
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.set_viewport_size({"width": 390, "height": 800})

@@ -13,7 +13,7 @@ from tests.transports.long_poll_client import LongPoll
 from tests.transports.session_clients import SessionClient
 from tests.transports.slow_reader import LARGE_HISTORY, PIECE, stall
 
-each_way = pytest.mark.parametrize("how", ["message", "mark", "delete"])
+each_way = pytest.mark.parametrize("how", ["message", pytest.param("mark", marks=pytest.mark.slow), "delete"])
 
 
 async def end(daemon, channel, how):

@@ -143,7 +143,9 @@ async def check_while_published(
     check_values(await client.until(b"last"), published, has_ids=client_class.has_ids)
 
 
-@pytest.mark.parametrize("is_pattern", [True, False], ids=["pattern", "names"])
+@pytest.mark.parametrize(
+    "is_pattern", [pytest.param(True, id="pattern"), pytest.param(False, id="names", marks=pytest.mark.slow)]
+)
 @each_client(NATIVE)
 async def test_it_is_complete_while_messages_are_published(any_daemon, client_class, is_pattern):
     await check_while_published(any_daemon, client_class, any_daemon.publish, is_pattern=is_pattern)
