@@ -19,7 +19,7 @@ EVENT_SOURCE = """address => {
 """Opens an EventSource, and records its events."""
 _CHECKS = 10
 _ROUNDS = 3
-"""On a busy machine a frame may be late, but not in every round."""
+"""On a busy machine any frame may be late, but not the same one in every round."""
 
 
 def open_blank(page: Page, daemon: Daemon) -> None:
@@ -53,10 +53,10 @@ def assert_displayed_at_once(
     for _ in range(_ROUNDS):
         delays = [_seconds(displayed, daemon, channel, *frame) for frame in frames]
         rounds.append([round(1000 * seconds) for seconds in delays])
-        if max(delays) < ON_SCREEN_SECONDS:
+        if max(map(min, zip(*rounds, strict=True))) < 1000 * ON_SCREEN_SECONDS:
             break
     print(f"{channel}: ms until displayed: {rounds}")
-    assert max(rounds[-1]) < 1000 * ON_SCREEN_SECONDS, rounds
+    assert max(map(min, zip(*rounds, strict=True))) < 1000 * ON_SCREEN_SECONDS, rounds
 
 
 def _seconds(displayed: Callable[[], Colour], daemon: Daemon, channel: str, colour: Colour, kind: str) -> float:
