@@ -9,6 +9,9 @@ WORKERS := $(shell n=$$(nproc); echo $$((n < 5 ? n + n : 8)))
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 QUICK := tests/core tests/wire tests/net $(wildcard tests/test_*.py)
 
+# Otherwise each daemon that a test starts may have to compile all modules.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help run man quick test test-slow coverage test-no-extension fuzz soak model storm worst bench format lint types layers check dist constraints clean
 .NOTPARALLEL:
