@@ -110,7 +110,7 @@ async def test_the_subject_of_all_subjects(start_daemon):
 
 
 async def move(client, daemon):
-    """Let the next request of a client reach a daemon that does not know its session; return its next session."""
+    """Send the next request of a client to a daemon without its session, and return the session that follows."""
     before, client.daemon = client.daemon, daemon
     (subscriber,) = before.subscribers("a")
     assert (await before.request("DELETE", f"/connections/{subscriber.peer.id}")).status == 200
