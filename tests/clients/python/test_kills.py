@@ -12,15 +12,15 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from tests.clients.python.cutting_proxy import CuttingProxy
-from tests.clients.python.flavours import FLAVOURS, Flavour, Twisted
+from tests.clients.python.flavours import FLAVOURS, SECONDS, Flavour, Twisted
 from tests.system.durable import NO_EVICTION, DurableDaemon
 from tests.system.fork_server import ForkServer
 
 pytestmark = pytest.mark.system
 
 KILLS = 3
-LONGEST = 0.3
-"""The most seconds from a start to a kill."""
+MOST = 60
+"""The most messages that are accepted from a start to a kill."""
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +58,22 @@ async def test_kills_lose_and_repeat_nothing(
             number += 1
             accepted.append((await clients[0].publish(f"kill/{name}", f"{name} {number}")).id)
 
+    async def until_accepted(more: int) -> None:
+        count = len(accepted) + more
+        deadline = reactor.seconds() + SECONDS
+        while len(accepted) < count:
+            assert reactor.seconds() < deadline, f"{count - len(accepted)} of {more} messages are still not accepted"
+            await deferLater(reactor, 0.005)
+
     try:
         await subscription.open()
         publishing: list[Deferred[Any]] = [ensureDeferred(publish(name)) for name in "ab"]
         for _ in range(KILLS):
-            await deferLater(reactor, draw.uniform(0.05, LONGEST))
+            await until_accepted(draw.randrange(2, MOST))
             await deferToThread(daemon.kill)
             daemon = await deferToThread(start)
             proxy.target(daemon.http_port)
-        await deferLater(reactor, 0.2)
+        await until_accepted(10)
         is_over = True
         await gatherResults(publishing, consumeErrors=True)
         received = await subscription.take(len(accepted))
@@ -76,7 +83,6 @@ async def test_kills_lose_and_repeat_nothing(
             await client.close()
         await proxy.close()
         await deferToThread(daemon.stop)
-    assert len(accepted) > KILLS
     assert all(isinstance(each, Message) for each in received), received
     assert [each.id for each in stored] == [each.id for each in received]
     assert sorted(accepted) == sorted(each.id for each in stored)
