@@ -12,7 +12,6 @@ import pytest
 from tests.daemon.clients import Http, Lines
 from tests.daemon.real import eventually
 from tests.system.durable import NO_EVICTION, DurableDaemon
-from tests.system.fork_server import ForkServer
 
 pytestmark = pytest.mark.system
 
@@ -105,14 +104,6 @@ class Subscriber(threading.Thread):
             pass
 
 
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    """A server that starts daemons without the time for imports."""
-    fork_server = ForkServer()
-    yield fork_server
-    fork_server.close()
-
-
 @pytest.mark.parametrize(
     ("sync", "rounds"),
     [
@@ -122,16 +113,14 @@ def fork_server() -> Iterator[ForkServer]:
         pytest.param("full", 40, marks=pytest.mark.slow),
     ],
 )
-def test_acknowledged_and_delivered_messages_survive_kills(
-    tmp_path: Path, fork_server: ForkServer, sync: str, rounds: int
-) -> None:
+def test_acknowledged_and_delivered_messages_survive_kills(tmp_path: Path, sync: str, rounds: int) -> None:
     chance = random.Random(sync)
     options = (*NO_EVICTION, "--backend-sync", sync)
     acknowledged: list[tuple[str, str, str]] = []
     received: list[Any] = []
     cursor = "all"
     for number in range(rounds):
-        daemon = DurableDaemon(tmp_path, *options, fork_server=fork_server)
+        daemon = DurableDaemon(tmp_path, *options)
         first = number * 1_000_000
         publishers = [
             LinePublisher("lines", first, daemon.tcp_port, 20),
@@ -153,7 +142,7 @@ def test_acknowledged_and_delivered_messages_survive_kills(
             acknowledged += publisher.acknowledged
         received += subscriber.received
         cursor = subscriber.received[-1]["id"] if subscriber.received else cursor
-    daemon = DurableDaemon(tmp_path, *options, fork_server=fork_server)
+    daemon = DurableDaemon(tmp_path, *options)
     kept: list[Any] = []
     try:
         since = "all"

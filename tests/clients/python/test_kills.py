@@ -1,7 +1,6 @@
 """A daemon that is killed and restarted: no message is lost, none is published or received twice."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from twisted.internet.threads import deferToThread
 from tests.clients.python.cutting_proxy import CuttingProxy
 from tests.clients.python.flavours import FLAVOURS, SECONDS, Flavour, Twisted
 from tests.system.durable import NO_EVICTION, DurableDaemon
-from tests.system.fork_server import ForkServer
 
 pytestmark = pytest.mark.system
 
@@ -23,26 +21,16 @@ MOST = 60
 """The most messages that are accepted from a start to a kill."""
 
 
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    """A server that starts daemons without the time for imports."""
-    fork_server = ForkServer()
-    yield fork_server
-    fork_server.close()
-
-
 @pytest.mark.parametrize(
     ("kind", "transport"),
     list(zip(FLAVOURS, ["sse", "websocket", "sse"], strict=True)),
     ids=["sync", "asyncio", "twisted"],
 )
-async def test_kills_lose_and_repeat_nothing(
-    kind: type[Flavour], transport: str, fork_server: ForkServer, tmp_path: Path
-) -> None:
+async def test_kills_lose_and_repeat_nothing(kind: type[Flavour], transport: str, tmp_path: Path) -> None:
     from twisted.internet import reactor
 
     def start() -> DurableDaemon:
-        return DurableDaemon(tmp_path, "--backend-sync", "normal", *NO_EVICTION, fork_server=fork_server)
+        return DurableDaemon(tmp_path, "--backend-sync", "normal", *NO_EVICTION)
 
     draw = random.Random(kind.name)
     daemon = await deferToThread(start)
@@ -89,13 +77,11 @@ async def test_kills_lose_and_repeat_nothing(
     assert len({each.data for each in stored}) == len(stored)
 
 
-async def test_publish_that_was_stored_but_not_answered_is_published_once(
-    fork_server: ForkServer, tmp_path: Path
-) -> None:
+async def test_publish_that_was_stored_but_not_answered_is_published_once(tmp_path: Path) -> None:
     from twisted.internet import reactor
 
     def start() -> DurableDaemon:
-        return DurableDaemon(tmp_path, fork_server=fork_server)
+        return DurableDaemon(tmp_path)
 
     daemon = await deferToThread(start)
     proxy: Any = CuttingProxy(reactor, daemon.http_port, seed=1, longest=0)
