@@ -145,12 +145,27 @@ async def check_subscription(scene: Scene, transport: str, step: int) -> None:
     assert size > 500
 
 
+async def check_refusal(scene: Scene, transport: str, step: int) -> None:
+    """Subscribe to a topic that is refused, by answers that are cut at one byte after the other."""
+    size = 0
+    while True:
+        scene.cutter.cut_after(size)
+        refused = await outcome(scene.client.subscribe("some//", transport=transport).next())
+        assert isinstance(refused, Refused), size
+        assert refused.code == "bad-topic", size
+        if not scene.cutter.has_cut():
+            break
+        size += step
+    assert size > 200
+
+
 @pytest_twisted.ensureDeferred
 async def test_calls_and_subscriptions_whose_answers_are_cut_at_some_bytes(scene: Scene) -> None:
     for name in CASES:
         await check(scene, name, SOME)
     for transport in TRANSPORTS:
         await check_subscription(scene, transport, SOME)
+        await check_refusal(scene, transport, SOME)
 
 
 @pytest.mark.slow
@@ -165,3 +180,4 @@ async def test_call_whose_answer_is_cut_at_every_byte(scene: Scene, name: str) -
 @pytest_twisted.ensureDeferred
 async def test_subscription_that_is_cut_at_every_byte(scene: Scene, transport: str) -> None:
     await check_subscription(scene, transport, EVERY)
+    await check_refusal(scene, transport, EVERY)
