@@ -16,7 +16,7 @@ from pushd.client import Pushd
 from pushd.client.core.address import Address
 from pushd.ctl.command_line import build_parser
 from pushd.ctl.command_line.messages import TRANSPORTS
-from pushd.ctl.errors import EXIT_UNREACHABLE
+from pushd.ctl.errors import EXIT_FAILED, EXIT_UNREACHABLE
 from pushd.ctl.execution import execute
 from pushd.ctl.raw_connections import http_connection
 from tests.cut_answers import AnswerCutter
@@ -109,7 +109,7 @@ def cut_runs(scene: Scene, args: Namespace, step: int, monkeypatch: pytest.Monke
             break
         yield run
         size += step
-    assert size > 200
+    assert size > 100
 
 
 COMMANDS: Any = {
@@ -173,6 +173,20 @@ def test_subscription_that_is_cut_goes_on_or_fails_before_it_begins(
     assert kinds == ["gap", "message", "message", "end"]
     for run in cut_runs(scene, args, step, monkeypatch):
         assert (run.status, run.out) in ((0, uncut.out), (EXIT_UNREACHABLE, "")), run.error
+
+
+@STEPS
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_refusal_of_a_subscription_that_is_cut_is_no_other_refusal(
+    scene: Scene, transport: str, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = scene.parse(["sub", "some//", "--transport", transport])
+    refused = Run(args, monkeypatch)
+    assert refused.status == EXIT_FAILED
+    assert refused.error.startswith("pushctl: bad-topic: ")
+    for run in cut_runs(scene, args, step, monkeypatch):
+        assert run.out == ""
+        assert run.status == EXIT_UNREACHABLE or run.error == refused.error
 
 
 def read_all(response: HTTPResponse) -> None:
