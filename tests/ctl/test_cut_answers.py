@@ -30,6 +30,10 @@ STEPS = pytest.mark.parametrize(
 )
 
 
+STREAMS = [(each, "new") for each in TRANSPORTS] + [(each, "old") for each in ("stream", "sse", "mixed", "longpoll")]
+"""The transports, and the proxies through which they are cut."""
+
+
 class Scene:
     """A daemon behind proxies that cut answers, and what it stores."""
 
@@ -159,13 +163,10 @@ def test_publish_whose_answer_is_cut_fails_unless_it_is_repeated(
 
 
 @STEPS
-@pytest.mark.parametrize("proxy", ["new", "old"])
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(("transport", "proxy"), STREAMS)
 def test_subscription_that_is_cut_goes_on_or_fails_before_it_begins(
     scene: Scene, transport: str, proxy: str, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if proxy == "old" and transport in ("websocket", "tcp"):
-        pytest.skip("it is not sent by HTTP/1.0")
     args = scene.parse(["sub", "some/end", "--since", "lostepoc-7", "--json", "--transport", transport], proxy)
     uncut = Run(args, monkeypatch)
     assert uncut.status == 0
