@@ -5,6 +5,7 @@ from http.client import HTTPConnection, HTTPSConnection
 
 from pushd.client import ConnectionFailed
 from pushd.client.core.address import Address
+from pushd.client.network.complete_response import CompleteResponse
 
 _TIMEOUT_SECONDS = 30.0
 
@@ -15,7 +16,9 @@ def http_connection(address: Address, seconds: float = _TIMEOUT_SECONDS) -> HTTP
     :param seconds: read timeout.
     """
     connection_class = HTTPSConnection if address.is_secure else HTTPConnection
-    return connection_class(address.host, address.port, timeout=seconds)
+    connection = connection_class(address.host, address.port, timeout=seconds)
+    connection.response_class = CompleteResponse
+    return connection
 
 
 def connect(address: Address) -> socket.socket:

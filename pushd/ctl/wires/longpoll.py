@@ -3,6 +3,7 @@
 import json
 from collections import deque
 
+from pushd.client import ConnectionFailed
 from pushd.client.core.interface import Closed, Connection, HttpRequest, HttpResponse
 from pushd.client.core.refusals import refusal_of
 from pushd.client.network.sync_subscription import SyncSubscriptionNetwork
@@ -77,12 +78,12 @@ class PollConnection:
 
     def _take(self, response: HttpResponse) -> None:
         headers, before = response.headers, self._since
-        self._since = headers.get("pushd-cursor") or before
+        messages = _messages(response)
+        self._since = headers["pushd-cursor"]
         if reason := headers.get("pushd-gap"):
             gap = {"type": "gap", "topic": topics_of(self._request), "from": before, "to": None, "reason": reason}
             self._received.append(json.dumps(gap))
-        if response.status == _OK:
-            self._received += [json.dumps(message) for message in json.loads(response.body)]
+        self._received += map(json.dumps, messages)
         if not self._has_begun:
             self._has_begun = True
             self._received.append(json.dumps({"type": "begin", "cursor": self._since, "connection": None}))
@@ -95,3 +96,17 @@ class PollConnection:
 
     async def close(self) -> None:
         """Do nothing: each poll closes its connection."""
+
+
+def _messages(response: HttpResponse) -> list[object]:
+    """Return the messages of a poll.
+
+    :raises ConnectionFailed: when the response is none of pushd, as one of a proxy, or is cut.
+    """
+    try:
+        messages = json.loads(response.body) if response.status == _OK else []
+    except ValueError:
+        messages = None
+    if not isinstance(messages, list) or "pushd-cursor" not in response.headers:
+        raise ConnectionFailed(f"the response to a poll is not one of pushd: {response.body[:80]!r}")
+    return messages

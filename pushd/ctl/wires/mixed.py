@@ -4,13 +4,14 @@ import base64
 import json
 from collections.abc import Iterator, Mapping
 from email.message import Message
-from http.client import HTTPException, parse_headers
-from io import BufferedReader, RawIOBase
-from typing import Any, BinaryIO, cast
+from http.client import HTTPException, IncompleteRead, parse_headers
+from io import RawIOBase
+from typing import Any
 from urllib.parse import unquote
 
 from pushd.client import ConnectionFailed
 from pushd.client.core.interface import Closed, Connection, HttpRequest, HttpResponse
+from pushd.client.network.complete_response import CompleteLines
 from pushd.client.network.sync_subscription import SyncSubscriptionNetwork
 from pushd.client.sync import run
 from pushd.ctl.wires.request import for_transport
@@ -38,6 +39,8 @@ class PartConnection:
         """Return the next object. Raises as `Connection`."""
         try:
             item = next(self._objects, None)
+        except IncompleteRead as error:
+            raise ConnectionFailed("the connection was lost within a part") from error
         except (ValueError, HTTPException) as error:
             raise ConnectionFailed(f"the stream is not one of pushd: {error}") from error
         return Closed(None) if item is None else json.dumps(item)
@@ -48,8 +51,7 @@ class PartConnection:
             "cursor": headers.get("pushd-cursor"),
             "connection": headers.get("pushd-connection"),
         }
-        body = BufferedReader(_Body(self._connection))
-        yield from read_multipart(cast(BinaryIO, body), headers.get("content-type", ""))
+        yield from read_multipart(CompleteLines(_Body(self._connection)), headers.get("content-type", ""))
 
     async def send(self, text: str) -> None:
         """Refuse: a response has one direction."""
@@ -79,10 +81,11 @@ class _Body(RawIOBase):
         return size
 
 
-def read_multipart(body: BinaryIO, content_type: str) -> Iterator[dict[str, Any]]:
+def read_multipart(body: CompleteLines, content_type: str) -> Iterator[dict[str, Any]]:
     """Yield the messages and control objects of a ``multipart/mixed`` body.
 
-    :raises ValueError: when the body is malformed or incomplete.
+    :raises IncompleteRead: when the body ends within a part.
+    :raises ValueError: when it is malformed.
     """
     parameters = Message()
     parameters["Content-Type"] = content_type
@@ -94,9 +97,8 @@ def read_multipart(body: BinaryIO, content_type: str) -> Iterator[dict[str, Any]
     while True:
         headers = parse_headers(body)
         yield from _control_items(headers)
-        data = body.read(int(headers["Content-Length"])) if "Pushd-Channel" in headers else b""
         if "Pushd-Channel" in headers:
-            yield _message(headers, data)
+            yield _message(headers, _read(body, int(headers.get("Content-Length", ""))))
         _expect(body, b"")
         line = body.readline().rstrip(b"\r\n")
         if line == delimiter + b"--":
@@ -105,9 +107,16 @@ def read_multipart(body: BinaryIO, content_type: str) -> Iterator[dict[str, Any]
             raise ValueError("part is not followed by a boundary")
 
 
-def _expect(body: BinaryIO, expected: bytes) -> None:
+def _expect(body: CompleteLines, expected: bytes) -> None:
     if body.readline().rstrip(b"\r\n") != expected:
-        raise ValueError("multipart body is incomplete or malformed")
+        raise ValueError("multipart body is malformed")
+
+
+def _read(body: CompleteLines, size: int) -> bytes:
+    data = body.read(size)
+    if len(data) < size:
+        raise IncompleteRead(data, size - len(data))
+    return data
 
 
 def _control_items(headers: Message) -> Iterator[dict[str, Any]]:

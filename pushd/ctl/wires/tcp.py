@@ -69,7 +69,7 @@ class TcpConnection:
             return _ENDED
         self._socket.set_seconds(_IDLE_SECONDS)
         try:
-            while line := self._lines.readline():
+            while (line := self._lines.readline()).endswith(b"\n"):
                 if line.startswith(b"-ERR "):
                     raise _refusal(line)
                 if expiring := _EXPIRING.match(line):
@@ -80,6 +80,8 @@ class TcpConnection:
                     return line.decode("utf-8", "replace")
         except OSError as error:
             raise ConnectionFailed(f"the connection was lost: {error.strerror or error}") from error
+        if line:
+            raise ConnectionFailed("the connection was lost within a line")
         return Closed(None)
 
     async def send(self, text: str) -> None:

@@ -32,6 +32,10 @@ _OK, _NO_CONTENT, _SWITCHING, _GONE = 200, 204, 101, 410
 _AUTH_REF = "auth"
 
 
+class StreamEnded(ConnectionFailed):
+    """The daemon, or a proxy, has ended a stream in order, but not the subscription."""
+
+
 class State(enum.Enum):
     """The states of a subscription."""
 
@@ -133,6 +137,8 @@ class Subscriber:
                 await self._connect()
             else:
                 await self._receive()
+        except StreamEnded as error:
+            await self._lose(error, self._retry)
         except ConnectionFailed as error:
             await self._lose(error)
         except TemporarilyRefused as error:
@@ -230,7 +236,11 @@ class Subscriber:
     # Ends of connections
 
     async def _closed(self, closed: Closed) -> None:
-        """Take the orderly end of a connection."""
+        """Take the orderly end of a connection.
+
+        :raises StreamEnded: when the subscription goes on.
+        :raises Refused: when the daemon has ended it for good.
+        """
         if closed.code == _ENDED or (closed.code is None and self.state is State.OPEN and self.resumption.is_complete):
             await self._disconnect()
             self._finish()
@@ -240,7 +250,7 @@ class Subscriber:
             if closed.code == _RESTARTING:
                 self._spread = max(self._spread, _RESTART_SPREAD_SECONDS)
             reason = "the stream has ended" if closed.code is None else f"closed with {closed.code} {closed.reason}"
-            await self._lose(ConnectionFailed(reason.strip()), self._retry)
+            raise StreamEnded(reason.strip())
 
     async def _lose(self, error: PushdError, at_least: float | None = None) -> None:
         """Reconnect after a delay, or raise the error when the outage has lasted too long."""

@@ -28,8 +28,6 @@ class DeadlineSocket:
         self._is_closed = False
         self.is_connected = False
         """Whether it was ever connected, so that something may have been sent."""
-        self.is_ended = False
-        """Whether the peer has sent everything that it will send."""
 
     def set_seconds(self, seconds: float) -> None:
         """Set the deadline, from now on."""
@@ -98,9 +96,7 @@ class DeadlineSocket:
 
     def recv_into(self, buffer: memoryview) -> int:
         """Receive, before the deadline."""
-        count = self._ready().recv_into(buffer)
-        self.is_ended = not count
-        return count
+        return self._ready().recv_into(buffer)
 
     def is_quiet(self) -> bool:
         """Return whether nothing was received, not even the end: whether it may be used for another request."""

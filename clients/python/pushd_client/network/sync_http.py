@@ -9,6 +9,7 @@ from http.client import HTTPResponse as ClientResponse
 from ..core.address import Address
 from ..core.interface import Closed, HttpRequest, HttpResponse
 from ..errors import ClientClosed, ConnectionFailed
+from .complete_response import CompleteResponse
 from .deadline_socket import DeadlineSocket
 
 MAX_ANSWER = 64 << 20
@@ -23,6 +24,8 @@ FAILURES = (OSError, HTTPException, ValueError)
 class HttpConnection(HTTPConnection):
     """A connection whose socket has a deadline and can be shut down by another thread."""
 
+    response_class = CompleteResponse
+
     def __init__(self, address: Address, context: ssl.SSLContext | None) -> None:
         super().__init__(address.host, address.port)
         self._address = address
@@ -36,10 +39,7 @@ class HttpConnection(HTTPConnection):
         self.sock = self.deadline
 
     def send_request(self, address: Address, request: HttpRequest) -> ClientResponse:
-        """Send a request; return the response, whose body is not read yet.
-
-        :raises IncompleteRead: when the connection ends within the headers.
-        """
+        """Send a request; return the response, whose body is not read yet."""
         if self.sock is None:
             self.connect()
         self.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
@@ -49,11 +49,7 @@ class HttpConnection(HTTPConnection):
         for name, value in request.headers.items():
             self.putheader(name, value)
         self.endheaders(request.body)
-        response = self.getresponse()
-        if self.deadline.is_ended:  # `http.client` takes that for the end of the headers
-            response.close()
-            raise IncompleteRead(b"")
-        return response
+        return self.getresponse()
 
 
 class SyncHttp:
@@ -110,6 +106,8 @@ class SyncHttp:
         if self.is_closed:
             return ClientClosed("the client is closed")
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if isinstance(error, IncompleteRead):
+            reason = "the connection was lost within the answer"
         if connection.deadline.is_connected:
             return ConnectionFailed(f"{self._address} did not answer: {reason}")
         return ConnectionFailed(f"{self._address} cannot be reached: {reason}", is_sent=False)
@@ -193,7 +191,6 @@ class SyncStream:
 def read_answer(response: ClientResponse) -> bytes:
     """Return the body of a response, within the deadline of its socket.
 
-    :raises IncompleteRead: when the connection ends before the body.
     :raises ValueError: when it is too large.
     """
     pieces, size = [], 0
@@ -202,8 +199,6 @@ def read_answer(response: ClientResponse) -> bytes:
         size += len(piece)
         if size > MAX_ANSWER:
             raise ValueError(f"answer must not exceed {MAX_ANSWER} bytes")
-    if response.length:  # `read1` does not check it
-        raise IncompleteRead(b"", response.length)
     return b"".join(pieces)
 
 

@@ -1,5 +1,6 @@
 """A WebSocket for Twisted, by Autobahn."""
 
+import re
 from collections import deque
 from typing import Any, cast
 
@@ -21,6 +22,8 @@ except ImportError as error:
 _MOST_FRAMES = 16
 """The frames that are received ahead of the program; then the connection is not read, and the daemon queues."""
 _NORMAL = 1000
+_BODY_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,5})[ \t]*(?:\r\n|$)", re.IGNORECASE)
+"""The length of the body of a refusal; one that is longer is not waited for."""
 
 
 async def open_websocket(
@@ -79,6 +82,11 @@ class TwistedWebSocket(WebSocketClientProtocol):
         self._gone: Deferred[None] = Deferred()
 
     # From Autobahn
+
+    def processHandshake(self) -> None:
+        """Process the response once its body is complete: Autobahn drops the connection after the headers."""
+        if _is_complete(bytes(self.data)):
+            super().processHandshake()
 
     def onOpen(self) -> None:
         """Report the response."""
@@ -154,3 +162,10 @@ class TwistedWebSocket(WebSocketClientProtocol):
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
             waiter.callback(None)
+
+
+def _is_complete(response: bytes) -> bool:
+    """Return whether a response has all its headers, and its body if that has a length."""
+    head, end, body = response.partition(b"\r\n\r\n")
+    length = _BODY_LENGTH.search(head)
+    return bool(end) and (length is None or len(body) >= int(length[1]))

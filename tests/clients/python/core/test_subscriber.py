@@ -390,6 +390,17 @@ def test_temporary_refusal_is_raised_after_the_outage():
 
 
 @TRANSPORTS
+@pytest.mark.parametrize("preceding", [[], [BEGIN]], ids=["before the start cursor", "after it"])
+def test_orderly_end_that_is_repeated_is_raised_after_the_outage(transport, preceding):
+    closed = ENDED if transport == "sse" else Closed(1011, "because")
+    ended = [connection(transport, closed) for _ in range(20)]
+    subscription = Run(transport, connection(transport, *preceding, closed), *ended, outage_seconds=10)
+    with pytest.raises(ConnectionFailed, match=r"the stream has ended|closed with 1011 because"):
+        subscription.items()
+    assert subscription.subscriber.state is State.FINISHED
+
+
+@TRANSPORTS
 def test_parameters_of_the_request(transport):
     subscription = Run(
         transport,
