@@ -34,7 +34,7 @@ def start_nodes(folder: Path, url: str, count: int = 3, more: str = "") -> list[
         (folder / f"node{number}").mkdir()
         nodes.append(Daemon(folder / f"node{number}", "--redis", url, "--config", str(config)))
     for each in nodes:
-        assert eventually(lambda node=each: node.request("GET", "/health/ready").status == 200, 10), each.log
+        assert eventually(lambda node=each: node.request("GET", "/health/ready").status == 200, SECONDS), each.log
     return nodes
 
 
