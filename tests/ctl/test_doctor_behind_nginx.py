@@ -113,16 +113,17 @@ def find(doctor: DoctorRunner, kinds: dict[str, list[str]], name: str, *words: s
 
 @pytest.mark.slow
 def test_finds_all_problems_of_nginx_and_no_others(doctor: DoctorRunner) -> None:
-    kinds = {name: dict[str, list[str]].fromkeys(CHECKS, []) for name in ("direct", "documented", "mended")} | {
-        "bad": {
-            "publish": ["host"],
-            "body": ["body"],
-            "address": ["address"],
-            "stranger": [],
-            **{name: ["buffered", "cut"] for name in STREAMS},
-            "longpoll": ["cut"],
-            "websocket": ["upgrade"],
-        }
+    kinds: dict[str, dict[str, list[str]]] = {
+        name: {check: [] for check in CHECKS} for name in ("direct", "documented", "mended")
+    }
+    kinds["bad"] = {
+        "publish": ["host"],
+        "body": ["body"],
+        "address": ["address"],
+        "stranger": [],
+        **{name: ["buffered", "cut"] for name in STREAMS},
+        "longpoll": ["cut"],
+        "websocket": ["upgrade"],
     }
     with ThreadPoolExecutor() as threads:
         looks = {name: threads.submit(find, doctor, kinds[name], name, "--idle", "4") for name in kinds}

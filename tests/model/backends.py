@@ -18,7 +18,7 @@ from tests.system.forked_daemon import ForkedDaemon
 
 Injection = Callable[[], Awaitable[None]]
 
-_HEALTHY_SECONDS = 30.0
+_HEALTHY_SECONDS = 60.0
 _FAILOVER_SECONDS = 90.0
 """How long a failover may take: Sentinel does nothing for 30 s, its TILT mode, after it did not run for 2 s."""
 _TROUBLE = re.compile(r"Traceback|Unhandled")
