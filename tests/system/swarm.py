@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.daemon.real import Daemon, eventually
 
-SECONDS = 20.0
+SECONDS = 60.0
 SECRET = b"a secret of a test, 32 bytes or more"
 CONFIG = """[auth.issuer.shop]
 issuer = "https://shop.example.org"
