@@ -93,7 +93,7 @@ def test_twenty_tabs_have_one_connection(chromium: Browser, daemon: Daemon) -> N
     context = chromium.new_context()
     try:
         tabs = Tabs(context, daemon, 20)
-        assert connections(daemon) == 1
+        wait(lambda: connections(daemon) == 1, "one connection")
         tabs.publish()
         tabs.wait()
         tabs.all[7].page.evaluate("number => client.publish('tabs/0', number)", str(tabs.published))
@@ -103,7 +103,7 @@ def test_twenty_tabs_have_one_connection(chromium: Browser, daemon: Daemon) -> N
         leader.page.close()
         tabs.publish()
         tabs.wait()
-        assert connections(daemon) == 1
+        wait(lambda: connections(daemon) == 1, "one connection")
     finally:
         context.close()
     wait(lambda: connections(daemon) == 0, "no connection")
