@@ -40,7 +40,6 @@ class GuardedDaemon:
             f'secret_files = ["{self.secret}"]\n[auth.url_keys]\nweb = "{self.url_key}"\n'
         )
         self.process = Daemon(folder, "--config", str(config), *options)
-        self.process.request("GET", "/health/live")  # from then on the signal for a reload is handled
 
     def write_tokens(self, *tables: str) -> None:
         """Write the tokens file, with the operator and further tables, or else the user."""

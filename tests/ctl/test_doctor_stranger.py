@@ -44,7 +44,6 @@ class ReloadedDaemon:
         self._config = folder / "pushd.toml"
         self._write("")
         self.process = Daemon(folder, "--config", str(self._config))
-        self.process.request("GET", "/health/live")  # from then on the signal for a reload is handled
         self.api = ApiClient(f"http://127.0.0.1:{self.process.http_port}")
 
     def allow(self, grant: str, *settings: str) -> None:
