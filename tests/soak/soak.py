@@ -50,7 +50,7 @@ class Soak:
         """How often a subscriber has reconnected."""
         self._seconds = seconds
         self._random = random.Random(seed)
-        self._daemon = Daemon(directory, *_OPTIONS)
+        self._daemon = Daemon(directory, *_OPTIONS, is_forked=False)  # an exit is still seen by psutil
         self._ports = Ports(self._daemon.http_port, self._daemon.tcp_port)
         self._process = psutil.Process(self._daemon.pid)
         self._published: dict[str, int] = {}

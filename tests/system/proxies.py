@@ -10,7 +10,7 @@ from tests.backends.redis_server import free_port
 from tests.daemon.real import ROOT, START_SECONDS, eventually
 from tests.programs import find_program
 
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 5.0
 
 
 class Proxy:
