@@ -121,7 +121,7 @@ def publish_until_killed(daemon: DurableDaemon, first: int, count: int) -> list[
     assert eventually(lambda: sum(len(publisher.acknowledged) for publisher in publishers) >= count, 60.0)
     daemon.kill()
     for publisher in publishers:
-        publisher.join(10)
+        publisher.join(60)
         assert not publisher.is_alive()
     return [each for publisher in publishers for each in publisher.acknowledged]
 
