@@ -15,8 +15,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.browser.daemon import wait
 
-START_SECONDS = 30.0
-CALL_SECONDS = 15.0
+START_SECONDS = 60.0
+CALL_SECONDS = 30.0
 
 
 class Firefox:
@@ -49,7 +49,9 @@ class Firefox:
     def start(self) -> "Firefox":
         """Connect to it, and open a session."""
         address = wait(self._address, "Firefox accepts connections", START_SECONDS)
-        self._socket = self._open.enter_context(connect(f"{address}/session", max_size=None, proxy=None))
+        self._socket = self._open.enter_context(
+            connect(f"{address}/session", max_size=None, proxy=None, open_timeout=CALL_SECONDS)
+        )
         self.call("session.new", capabilities={})
         self.call("session.subscribe", events=["log.entryAdded"])
         return self

@@ -121,7 +121,7 @@ class Site:
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
-        stack.callback(process.wait, SECONDS)
+        stack.callback(process.wait, START_SECONDS)
         stack.callback(process.terminate)
 
         def port() -> int:

@@ -57,7 +57,7 @@ def make(folder: Path, file: Path) -> None:
             expect(page.locator("li").get_by_text("Hello from the shell")).to_be_visible()
             lines.wait_for("Hello from the shell")
             stream.wait_for("data: Hello from the shell")
-            assert dialog.advance(5)
+            assert dialog.advance(30)
             page.screenshot(path=folder / "page.png")
             shells = _open(chromium, 640)
             texts = {_PUBLISH: receipt, _CURL: stream.output, _TELNET: _typed(dialog.output), _CTL: lines.output}

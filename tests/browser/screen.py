@@ -18,7 +18,7 @@ EVENT_SOURCE = """address => {
 }"""
 """Opens an EventSource, and records its events."""
 _CHECKS = 10
-_ROUNDS = 3
+_ROUNDS = 6
 """On a busy machine any frame may be late, but not the same one in every round."""
 
 
@@ -33,7 +33,7 @@ def displayed(page: Page) -> Colour:
     return colour_of(page.screenshot(clip={"x": 0, "y": 0, "width": SIDE, "height": SIDE}))
 
 
-def wait_for_colour(displayed: Callable[[], Colour], colour: Colour, seconds: float = 15.0) -> None:
+def wait_for_colour(displayed: Callable[[], Colour], colour: Colour, seconds: float = 30.0) -> None:
     """Wait until a colour is displayed."""
     wait(lambda: is_similar(displayed(), colour), f"{colour} displayed", seconds)
 

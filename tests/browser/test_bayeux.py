@@ -59,7 +59,7 @@ def test_cometd_that_is_cut(page: Page, page_errors: list[str], bayeux: Daemon, 
         for count in range(50):
             bayeux.publish("room/a", str(number * 50 + count))
         relay.cut()
-    page.wait_for_function("received.length >= 1000", timeout=30_000)
+    page.wait_for_function("received.length >= 1000", timeout=60_000)
     assert page.evaluate("received") == [str(number) for number in range(1000)]
     relay.close()
     page.goto("about:blank")

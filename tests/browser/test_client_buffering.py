@@ -17,7 +17,7 @@ SERVER = (
 )
 STALLED_SECONDS = 8.0
 """In which a stream has to begin."""
-OTHER_SECONDS = 6.0
+OTHER_SECONDS = 20.0
 """For two attempts with a WebSocket, which are refused at once, the pauses after them, and a busy machine."""
 HOUR_MS = 3_600_000
 OPEN = """async () => {

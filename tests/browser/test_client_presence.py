@@ -10,6 +10,8 @@ from tests.browser.daemon import Daemon, wait
 
 pytestmark = pytest.mark.system
 
+LEASE_SECONDS = 30.0
+"""After which a member would leave in any case."""
 ENTER = """async ([url, channel, name, tabs]) => {
   const { connect } = await import(url + "/client.js");
   window.client = connect(url, { tabs, transports: ["sse"] });
@@ -40,7 +42,9 @@ def test_member_leaves_when_the_page_is_left(chromium: Browser, daemon: Daemon, 
         page = open_page(context, daemon, channel, "Alice", tabs=tabs)
         wait(lambda: events(daemon, channel) == [("enter", "Alice")], "a member")
         page.goto("about:blank")
-        wait(lambda: events(daemon, channel) == [("enter", "Alice"), ("leave", "Alice")], "no member", 10)
+        wait(
+            lambda: events(daemon, channel) == [("enter", "Alice"), ("leave", "Alice")], "no member", LEASE_SECONDS - 10
+        )
 
 
 def test_member_stays_while_one_of_the_tabs_is_open(chromium: Browser, daemon: Daemon) -> None:
@@ -51,4 +55,6 @@ def test_member_stays_while_one_of_the_tabs_is_open(chromium: Browser, daemon: D
             first.goto("about:blank")
         assert events(daemon, channel) == [("enter", "Alice")]
         second.evaluate("client.close()")
-        wait(lambda: events(daemon, channel) == [("enter", "Alice"), ("leave", "Alice")], "no member", 10)
+        wait(
+            lambda: events(daemon, channel) == [("enter", "Alice"), ("leave", "Alice")], "no member", LEASE_SECONDS - 10
+        )

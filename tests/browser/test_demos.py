@@ -124,7 +124,7 @@ def test_chat_shows_who_is_online(page: Page, daemon: Daemon):
     for each in (page, other):
         expect(each.locator("#members")).to_have_text(re.compile("a_b_c, blue"))
     # Former names do not stay until the grace of their connections ends.
-    expect(page.locator("#members")).to_have_text("a_b_c, blue", timeout=5000)
+    expect(page.locator("#members")).to_have_text("a_b_c, blue", timeout=10_000)
     daemon.request("PUT", "/presence/demo/chat/zoe?ttl=60")
     expect(page.locator("#members")).to_have_text("a_b_c, blue, zoe")
     daemon.request("DELETE", "/presence/demo/chat/zoe")

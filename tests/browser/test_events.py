@@ -18,9 +18,9 @@ def subscribe(page: Page, daemon: Daemon, channel: str) -> None:
     daemon.wait_for_subscribers(channel)
 
 
-def wait_for_events(page: Page, count: int, seconds: float = 15.0) -> list[Any]:
+def wait_for_events(page: Page, count: int) -> list[Any]:
     """Wait for this many events; return them."""
-    wait(lambda: len(page.evaluate("received")) >= count, f"{count} events", seconds)
+    wait(lambda: len(page.evaluate("received")) >= count, f"{count} events")
     found: list[Any] = page.evaluate("received")
     assert len(found) == count
     return found
@@ -49,7 +49,7 @@ def test_end_stops_an_event_source(page: Page, daemon: Daemon):
     last = daemon.publish("events/finite", "two", end=1)
     kinds = [event[:2] for event in wait_for_events(page, 3)]
     assert kinds == [["message", "one"], ["message", "two"], ["end", '{"type":"end","channel":"events/finite"}']]
-    wait(lambda: page.evaluate("events.readyState") == 2, "the EventSource stops", 6)
+    wait(lambda: page.evaluate("events.readyState") == 2, "the EventSource stops")
     assert page.evaluate("received.at(-1)[2]") == last
 
 

@@ -48,7 +48,7 @@ def wait_for(firefox: Firefox, script: str, value: Any) -> None:
         except AssertionError:  # there is none between two documents
             return False
 
-    wait(has_value, f"{script} is {value!r}", 5)
+    wait(has_value, f"{script} is {value!r}")
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "svg+xml"])

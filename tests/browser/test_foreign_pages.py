@@ -40,7 +40,7 @@ ATTACKS = """async ([url, channel, image]) => {
   const include = { credentials: "include" };
   const send = (method, type, extra = {}) => fetch(`${url}/pub/${channel}`,
     { method, body: '"forged"', headers: { "Content-Type": type }, ...include, ...extra }).then(text, () => "blocked");
-  const load = (name, attributes, events) => within(5, new Promise(resolve => {
+  const load = (name, attributes, events) => within(30, new Promise(resolve => {
     const element = document.createElement(name);
     for (const event of events) element.addEventListener(event, () => resolve(event));
     Object.assign(element, attributes);
@@ -54,14 +54,14 @@ ATTACKS = """async ([url, channel, image]) => {
   found.json = await send("POST", "application/json");
   found.put = await send("PUT", "text/plain");
   found.beacon = String(navigator.sendBeacon(`${url}/pub/${channel}`, "forged"));
-  found.events = await within(5, new Promise(resolve => {
+  found.events = await within(30, new Promise(resolve => {
     const events = new EventSource(`${url}/sse/${channel}?since=all`, { withCredentials: true });
     const finish = result => { events.close(); resolve(result); };
     events.onmessage = event => finish(event.data);
     events.onerror = () => finish("blocked");
   }));
   for (const [name, path, protocols] of [["socket", `/ws/${channel}?since=all`, []], ["v1", "/ws", ["pushd.v1"]]])
-    found[name] = await within(5, new Promise(resolve => {
+    found[name] = await within(30, new Promise(resolve => {
       const socket = new WebSocket(url.replace("http", "ws") + path, protocols);
       const finish = result => { resolve(result); socket.close(); };
       socket.onopen = () => protocols.length && socket.send(JSON.stringify({ subscribe: channel, since: "all" }));
@@ -77,7 +77,7 @@ ATTACKS = """async ([url, channel, image]) => {
     <input name="a" value="b"></form>`);
   const loaded = new Promise(resolve => document.querySelector("iframe").addEventListener("load", resolve));
   document.querySelector("form").submit();
-  await within(5, loaded);
+  await within(30, loaded);
   found.delete = await fetch(`${url}/pub/${channel}`, { method: "DELETE", ...include }).then(text, () => "blocked");
   return found;
 }"""

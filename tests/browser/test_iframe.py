@@ -55,14 +55,14 @@ def iframe_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def check_page(daemon: Daemon, evaluate: Callable[[str], Any]) -> None:
     daemon.wait_for_subscribers("a")
     daemon.publish("a", "first")
-    wait(lambda: "first" in evaluate(SEEN), "a message is shown while the page is loading", 5)
+    wait(lambda: "first" in evaluate(SEEN), "a message is shown while the page is loading")
     daemon.publish("a", HOSTILE)
     daemon.publish("a", '{"__proto__": 1, "__proto__": 2}', "application/json")
-    wait(lambda: evaluate("received.length") == 3, "the other messages", 5)
+    wait(lambda: evaluate("received.length") == 3, "the other messages")
     assert evaluate(f"received[1].data === {HOSTILE!r}")
     assert (evaluate("forged"), evaluate(LEFT)) == (0, 1), "the scripts of messages are removed"
     daemon.publish("a", "bye", end=1)
-    wait(lambda: evaluate("loads") == 1, "the frame has loaded, since the page has ended", 5)
+    wait(lambda: evaluate("loads") == 1, "the frame has loaded, since the page has ended")
     assert evaluate("received[received.length - 1].type") == "end"
     daemon.delete_channel("a")
 
@@ -85,7 +85,7 @@ def check_cuts(daemon: Daemon, evaluate: Callable[[str], Any]) -> None:
 
     def publish(text: str) -> None:
         daemon.publish("a", text)
-        wait(lambda: text in evaluate("received.join()"), f"the message {text}", 15)
+        wait(lambda: text in evaluate("received.join()"), f"the message {text}")
 
     for stop in (daemon.kill, daemon.stop):
         daemon.wait_for_subscribers("a")

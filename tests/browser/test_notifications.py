@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, expect
 from websockets.exceptions import ConnectionClosed
 
 from tests.browser.notifications import COOKIE, Site, User, log_in
-from tests.daemon.clients import HANDSHAKE, Lines, Response
+from tests.daemon.clients import HANDSHAKE, SECONDS, Lines, Response
 
 pytestmark = pytest.mark.system
 
@@ -242,7 +242,7 @@ def test_second_user_cannot_read_or_write_by_any_frame(site: Site, bob: User):
 
         def reply(**command: object) -> Any:
             socket.send(json.dumps(command))
-            return json.loads(socket.recv(5))
+            return json.loads(socket.recv(SECONDS))
 
         for topics in (CHANNEL, *COVERING):
             assert reply(subscribe=topics)["error"]["code"] in ("forbidden", "bad-topic")
@@ -252,10 +252,10 @@ def test_second_user_cannot_read_or_write_by_any_frame(site: Site, bob: User):
         assert reply(subscribe=CHANNEL)["error"]["code"] == "forbidden"
         own = reply(subscribe="users/bob/**", since="all")
         assert own["ok"]
-        assert json.loads(socket.recv(5))["data"]["text"] == "hello bob"
+        assert json.loads(socket.recv(SECONDS))["data"]["text"] == "hello bob"
     for target in (f"/ws/{CHANNEL}", f"/sub/{CHANNEL}", "/ws/users/**", f"/ws/users/bob/notifications,{CHANNEL}"):
         with site.websocket(bob.token, target) as socket, pytest.raises(ConnectionClosed) as closed:
-            socket.recv(5)
+            socket.recv(SECONDS)
         assert closed.value.rcvd is not None and closed.value.rcvd.code == 4403
 
 

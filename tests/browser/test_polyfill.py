@@ -11,7 +11,7 @@ from tests.programs import find_node_package
 
 pytestmark = pytest.mark.system
 
-RECONNECT_SECONDS = 10.0
+RECONNECT_SECONDS = 30.0
 """The daemon announces a delay of three seconds."""
 SUBSCRIBE = """address => {
   window.received = [];

@@ -109,7 +109,7 @@ def _assert_private(bob: Page, alice: Page) -> None:
     own = [page.evaluate("source.url") for page in (bob, alice)]
     channel = [re.search("/sse/(.*)/inbox", url)[1] for url in own]  # type: ignore[index]
     others = [own[1].replace(f"/{channel[1]}/", f"/{channel[0]}/"), own[0].partition("?")[0], own[0] + "0"]
-    status = "url => fetch(url, {signal: AbortSignal.timeout(5000)}).then(response => response.status)"
+    status = "url => fetch(url, {signal: AbortSignal.timeout(30000)}).then(response => response.status)"
     assert [alice.evaluate(status, url) for url in others] == [401, 401, 401]
     assert alice.evaluate(status, own[1]) == 200
 
@@ -171,4 +171,4 @@ def _application(name: str, secrets: Path, listening: socket.socket, daemon_url:
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)

@@ -51,7 +51,7 @@ def open_daemon(origin: str, tmp_path: Path) -> Iterator[Daemon]:
 def run(*arguments: str) -> str:
     """Run Python with the modules of this checkout; return its output."""
     environ = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'clients/python'}"}
-    done = subprocess.run([sys.executable, *arguments], env=environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, *arguments], env=environ, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

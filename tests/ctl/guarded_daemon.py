@@ -5,8 +5,8 @@ import signal
 from hashlib import sha256
 from pathlib import Path
 
-from tests.ctl.pushctl_process import Pushctl
-from tests.daemon.real import Daemon
+from tests.ctl.pushctl_process import SECONDS, Pushctl
+from tests.daemon.real import Daemon, eventually
 
 OPERATOR, USER, STRANGE = "pushd_operator", "pushd_user", "pushd_unknown"
 """Tokens: with all rights, with few, and one that the daemon does not know."""
@@ -55,7 +55,7 @@ class GuardedDaemon:
         """Reload, and wait until that is done."""
         start = len(self.process.log)
         os.kill(self.process.pid, signal.SIGHUP)
-        assert self.process.wait_for_log("eload", start)
+        assert eventually(lambda: "eload" in self.process.log[start:], SECONDS), self.process.log
 
     def pushctl(self, token: str | None = OPERATOR, **environ: str) -> Pushctl:
         """Return a runner of `pushctl` with a token in the environment, and further variables."""

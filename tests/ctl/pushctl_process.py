@@ -7,7 +7,7 @@ import sys
 from tests.daemon.real import ROOT, Daemon
 
 PUSHCTL = [sys.executable, "-m", "pushd.ctl.main"]
-SECONDS = 30
+SECONDS = 60
 
 
 class Pushctl:

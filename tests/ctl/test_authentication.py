@@ -253,7 +253,10 @@ def test_doctor_asks_as_a_stranger_although_it_has_a_token(guarded: GuardedDaemo
     "name", ["sse", *(pytest.param(each, marks=pytest.mark.slow) for each in ("websocket", "longpoll", "body"))]
 )
 def test_doctor_checks_with_the_token(guarded: GuardedDaemon, name: str) -> None:
-    found = doctor_object(guarded, name)
+    for _ in range(3):  # on a busy machine a message may be delayed
+        found = doctor_object(guarded, name)
+        if found["outcome"] == ["fine"]:
+            break
     assert (found["exit"], found["outcome"]) == (0, ["fine"])
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from pushd.ctl.command_line import build_parser
 from pushd.ctl.subscriptions import TRANSPORTS
-from tests.backends.redis_server import free_port
 from tests.ctl.pushctl_process import SECONDS, Pushctl
 from tests.daemon.real import ROOT, Daemon, eventually
 
@@ -262,9 +261,9 @@ def test_exit_status_shows_what_failed(pushctl: Pushctl) -> None:
     assert pushctl.run("no-such-command")[0] == 2
     assert pushctl.run("pub", "a", "--lines", "text")[0] == 2
     assert pushctl.run("--url", "ftp://x", "health")[0] == 2
-    status, _, error = pushctl.run("--url", f"http://127.0.0.1:{free_port()}", "sub", "a")
+    status, _, error = pushctl.run("--url", "http://127.0.0.1:1", "sub", "a")
     assert (status, "cannot be reached" in error) == (3, True)
-    status, _, error = pushctl.run("--tcp", f"127.0.0.1:{free_port()}", "sub", "a", "--transport", "tcp")
+    status, _, error = pushctl.run("--tcp", "127.0.0.1:1", "sub", "a", "--transport", "tcp")
     assert (status, "cannot be reached" in error) == (3, True)
 
 

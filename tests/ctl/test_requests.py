@@ -20,9 +20,9 @@ def curl(daemon: Daemon, channel: str, body: str) -> "subprocess.Popen[str]":
 
 def test_a_program_answers_requests(daemon: Daemon, pushctl: Pushctl) -> None:
     responder = pushctl.start("respond", "upper", "--count", "3", "--", "tr", "a-z", "A-Z")
-    assert eventually(lambda: pushctl.run("info", "upper")[0] == 0)
+    assert eventually(lambda: pushctl.run("info", "upper")[0] == 0, SECONDS)
     assert pushctl.lines("request", "upper", "one") == ["ONE"]
-    assert pushctl.lines("request", "upper", "--timeout", "5", stdin="two") == ["TWO"]
+    assert pushctl.lines("request", "upper", "--timeout", "30", stdin="two") == ["TWO"]
     asker = curl(daemon, "upper", "three")
     assert asker.communicate(timeout=SECONDS)[0] == "THREE"
     out, error = responder.communicate(timeout=SECONDS)
@@ -31,7 +31,7 @@ def test_a_program_answers_requests(daemon: Daemon, pushctl: Pushctl) -> None:
 
 def test_a_program_that_fails_answers_nothing(daemon: Daemon, pushctl: Pushctl) -> None:
     responder = pushctl.start("respond", "failing/*", "--count", "1", "--", "false")
-    assert eventually(lambda: pushctl.run("connections", "--channel", "failing/a")[1])
+    assert eventually(lambda: pushctl.run("connections", "--channel", "failing/a")[1], SECONDS)
     status, out, error = pushctl.run("request", "failing/a", "x", "--timeout", "0.5")
     assert (status, out) == (1, "")
     assert error.startswith("pushctl: no-reply: ")
@@ -41,7 +41,7 @@ def test_a_program_that_fails_answers_nothing(daemon: Daemon, pushctl: Pushctl) 
 def test_a_program_knows_what_it_answers(daemon: Daemon, pushctl: Pushctl) -> None:
     command = 'echo "$PUSHD_CHANNEL $PUSHD_EVENT $PUSHD_CONTENT_TYPE"'
     responder = pushctl.start("respond", "known", "--count", "1", "--", "sh", "-c", command)
-    assert eventually(lambda: pushctl.run("info", "known")[0] == 0)
+    assert eventually(lambda: pushctl.run("info", "known")[0] == 0, SECONDS)
     assert pushctl.lines("request", "known", "{}", "--type", "application/json", "--event", "ask") == [
         "known ask application/json"
     ]

@@ -214,7 +214,7 @@ def test_tokens_that_are_added_at_once_are_all_kept(file: Path) -> None:
     command = [sys.executable, "-m", "pushd.ctl.main", "token", "add", "--sub", "x", "--file", str(file)]
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     processes = [subprocess.Popen([*command, f"t{number}"], env=environ) for number in range(4)]
-    assert [process.wait(30) for process in processes] == [0] * 4
+    assert [process.wait(60) for process in processes] == [0] * 4
     assert len(StaticTokens.from_file(file)) == 4
 
 

@@ -17,7 +17,7 @@ from tests.soak.transports import Ports
 
 Injection = Callable[[], Awaitable[None]]
 
-_HEALTHY_SECONDS = 30.0
+_HEALTHY_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 """A daemon that stops gives its clients some seconds to read what was sent."""
 _FAILOVER_SECONDS = 90.0

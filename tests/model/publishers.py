@@ -89,7 +89,7 @@ class Publisher:
     async def publish_last(self, channel: str) -> Publication:
         """Publish until a message is acknowledged; return it."""
         self._is_done = True
-        for _ in range(50):
+        for _ in range(200):
             publication = self._new(channel, can_end=False)
             await self._publish("POST", [publication])
             if publication.accepted is not None:

@@ -16,7 +16,11 @@ from tests.model.record import Limits, Record, check_ids
 from tests.model.subscribers import Habits, Subscriber
 
 ROUND_SECONDS = 5.0
-"""How long clients are at work before a round is settled and checked."""
+"""How long clients are at work before a round is settled and checked, or longer until enough has happened."""
+LEAST = 150
+"""The least messages that are acknowledged, and that are received, in a round."""
+_MOST_SECONDS = 60.0
+"""The most that clients are at work on a busy machine."""
 _CHANNELS = ("m/a", "m/b", "m/c/x", "n/a", "n/b")
 _TOPICS = (
     ("m/a",),
@@ -108,11 +112,19 @@ class Round:
                 group.create_task(subscriber.settle(last))
 
     async def _inject_faults(self, backend: Backend) -> None:
-        """Inject faults until the time is over."""
-        rng, end = self._random("faults"), time.monotonic() + self._seconds
-        while (left := end - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, 2 * _FAULT_PAUSE * rng.random()))
-            if time.monotonic() < end:
+        """Inject faults until the time is over and enough has happened."""
+        rng, begin, counts = self._random("faults"), time.monotonic(), self.record.counts
+
+        def is_over() -> bool:
+            elapsed = time.monotonic() - begin
+            is_enough = min(counts["acknowledged"], counts["received"]) >= LEAST
+            return elapsed >= (self._seconds if is_enough else _MOST_SECONDS)
+
+        while not is_over():
+            left = begin + self._seconds - time.monotonic()
+            pause = 2 * _FAULT_PAUSE * rng.random()
+            await asyncio.sleep(min(left, pause) if left > 0 else pause)
+            if not is_over():
                 await backend.inject_fault()
 
     def _random(self, name: str) -> random.Random:

@@ -34,7 +34,7 @@ _FIRST_STALL_SHARE, _STALL_SHARE = 0.5, 0.03
 _STALL_SECONDS = 2.0
 """How often a slow subscriber does not read, at first and after each message, and for how long at most."""
 _BUFFER = 4096
-_SETTLE_SECONDS = 25.0
+_SETTLE_SECONDS = 60.0
 _POLL_SECONDS = 0.7
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.model.backends import BACKENDS
 from tests.model.record import Limits
 from tests.model.report import excerpt
-from tests.model.run import Round
+from tests.model.run import LEAST, Round
 from tests.model.trace import Trace
 from tests.soak.transports import ReceivedMessage
 
@@ -34,8 +34,8 @@ def test_random_run_contradicts_no_promise(tmp_path: Path, backend: str, seed: i
     run(round, tmp_path)
     faults = [sentence for sentence, _ in round.record.faults]
     assert faults == [], "\n".join([*faults, *excerpt(round, *round.record.faults[0])])
-    assert round.record.counts["acknowledged"] > 100
-    assert round.record.counts["received"] > 100
+    assert round.record.counts["acknowledged"] >= LEAST
+    assert round.record.counts["received"] >= LEAST
     assert len(round.subscribers) > 5
 
 

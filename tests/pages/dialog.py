@@ -12,6 +12,7 @@ from tests.pages.sandbox import Sandbox
 from tests.pages.shell import SECONDS
 
 _VERBS: Final = {verb.decode() for verb in line_commands._PARSERS}
+_ANSWERS: Final = ("INFO ", "+OK", "-ERR", "PONG")
 _TOKEN: Final = re.compile(r"pushd_[\w-]{43}")
 _REPLY: Final = re.compile(r"\$reply/\w+")
 
@@ -41,14 +42,17 @@ class Dialog:
         return self._sandbox.documented(self._file.read_text(encoding="utf-8", errors="replace"))
 
     def advance(self, seconds: float = 1.0) -> bool:
-        """Go on as far as lines arrive within this time; return whether all have."""
-        deadline = time.monotonic() + seconds
+        """Go on as far as lines arrive within this time; return whether all have.
+
+        The daemon answers a command at once: its answer is waited for as long as a busy machine may need.
+        """
+        begin = time.monotonic()
         while self._left:
             line = self._left[0]
             if line.partition(" ")[0] in _VERBS:
                 self._send(line)
             elif not self._receive(line):
-                if time.monotonic() > deadline:
+                if time.monotonic() > begin + (SECONDS if line.startswith(_ANSWERS) else seconds):
                     return False
                 time.sleep(0.02)
                 continue

@@ -12,7 +12,7 @@ from typing import Final
 
 from tests.pages.sandbox import Sandbox
 
-SECONDS: Final = 30.0
+SECONDS: Final = 60.0
 _DONE: Final = "the command has ended with status"
 
 

@@ -75,7 +75,9 @@ def half_open_connections(testbed: StormTestbed, size: int) -> str:
         before = other.peers()
         with IdleClients(_DAEMON_ADDRESS, ports, _HALF_OPEN, prefix):
             expected = before + _HALF_OPEN * TRANSPORTS
-            assert eventually(lambda: other.peers() == expected), f"{other.peers() - before:.0f} are connected"
+            assert eventually(lambda: other.peers() == expected, _DETECTION_SECONDS), (
+                f"{other.peers() - before:.0f} are connected"
+            )
             cut()
             cut_at = time.monotonic()
             assert eventually(lambda: other.peers() == before, _DETECTION_SECONDS), (

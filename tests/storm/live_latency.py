@@ -40,7 +40,10 @@ class LatencyProbe:
         self._process.join(SECONDS)
 
     def delays(self) -> list[float]:
-        """Return the sorted delays of all deliveries since the last call, in seconds from the publisher's `send`."""
+        """Return the sorted delays of all deliveries since the last call, in seconds from the publisher's `send`.
+
+        There is at least one publish.
+        """
         self._connection.send(None)
         assert self._connection.poll(_TIMEOUT), "the live subscribers did not receive everything"
         delays: list[float] = self._connection.recv()
@@ -91,11 +94,12 @@ def _measure(ports: Ports, parent: Connection) -> None:
     parent.send(None)
     is_requested, next_time = False, time.monotonic()
     while True:
-        if not is_requested and time.monotonic() >= next_time:
+        # If this process was stopped since the last answer, nothing has been published yet.
+        if not (is_requested and due) and time.monotonic() >= next_time:
             publisher.socket.send(b"PUB %b at=%d.\r\n" % (_CHANNEL, time.monotonic_ns()))
             due += len(subscribers)
             next_time += _PAUSE
-        wait = 1.0 if is_requested else next_time - time.monotonic()
+        wait = 1.0 if is_requested and due else next_time - time.monotonic()
         for descriptor, _ in poll.poll(max(0.0, wait * 1000)):
             if descriptor in subscribers:
                 delays += [(time.monotonic_ns() - stamp) / 1e9 for stamp in subscribers[descriptor].stamps()]
@@ -104,7 +108,7 @@ def _measure(ports: Ports, parent: Connection) -> None:
             else:
                 parent.recv()
                 is_requested = True
-        if is_requested and len(delays) >= due:
+        if is_requested and due and len(delays) >= due:
             parent.send(sorted(delays))
             delays.clear()
             is_requested, due, next_time = False, 0, time.monotonic()

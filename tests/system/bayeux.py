@@ -28,7 +28,7 @@ class CuttingRelay:
     def cut(self) -> None:
         """Wait until there is a connection, and reset all (RST)."""
         with self._lock:
-            assert self._lock.wait_for(lambda: self._open, 10)
+            assert self._lock.wait_for(lambda: self._open, 60)
             connections, self._open = self._open, set()
         for connection in connections:
             with suppress(OSError):

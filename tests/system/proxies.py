@@ -7,9 +7,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tests.backends.redis_server import free_port
-from tests.daemon.clients import SECONDS
 from tests.daemon.real import ROOT, START_SECONDS, eventually
 from tests.programs import find_program
+
+_STOP_SECONDS = 5.0
 
 
 class Proxy:
@@ -49,10 +50,10 @@ class Proxy:
         """Stop the process."""
         self._process.terminate()
         try:
-            self._process.wait(SECONDS)
+            self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(SECONDS)
+            self._process.wait()
 
     def _is_up(self) -> bool:
         if self._process.poll() is not None:

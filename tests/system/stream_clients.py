@@ -1,4 +1,4 @@
-"""Endless HTTP responses of every transport, and a client that reads them and measures delays."""
+"""Endless HTTP responses of every transport, and a client that reads them."""
 
 import json
 import re
@@ -99,12 +99,9 @@ class Stream:
         self._socket = socket.create_connection(("127.0.0.1", port), SECONDS)
         all_headers = {"Host": "localhost", "Accept": transport.accept} | dict(headers or {})
         lines = [f"GET {transport.target.format(channel)} HTTP/1.1", *(f"{n}: {v}" for n, v in all_headers.items())]
-        start = time.monotonic()
         self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
         while b"\r\n\r\n" not in self._raw and not self.is_closed:
             self._receive()
-        self.seconds = time.monotonic() - start
-        """The time until the headers arrived."""
         head, _, rest = self._raw.partition(b"\r\n\r\n")
         self.head = head.decode("latin-1").lower()
         self._raw = rest
@@ -167,9 +164,9 @@ class Stream:
             self._raw = rest[int(size, 16) + 2 :]
 
 
-def idle(streams: Sequence[Stream], seconds: float) -> None:
-    """Receive from several streams for some time."""
+def idle(streams: Sequence[Stream], seconds: float, is_over: Callable[[], bool]) -> None:
+    """Receive from several streams until a condition holds, for some time at most."""
     deadline = time.monotonic() + seconds
-    while (remaining := deadline - time.monotonic()) > 0:
+    while not is_over() and (remaining := deadline - time.monotonic()) > 0:
         for stream in select.select([each for each in streams if not each.is_closed], [], [], remaining)[0]:
             stream.receive()

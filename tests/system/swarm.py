@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.daemon.real import Daemon, eventually
 
-SECONDS = 20.0
+SECONDS = 60.0
 SECRET = b"a secret of a test, 32 bytes or more"
 CONFIG = """[auth.issuer.shop]
 issuer = "https://shop.example.org"
@@ -34,7 +34,7 @@ def start_nodes(folder: Path, url: str, count: int = 3, more: str = "") -> list[
         (folder / f"node{number}").mkdir()
         nodes.append(Daemon(folder / f"node{number}", "--redis", url, "--config", str(config)))
     for each in nodes:
-        assert eventually(lambda node=each: node.request("GET", "/health/ready").status == 200, 10), each.log
+        assert eventually(lambda node=each: node.request("GET", "/health/ready").status == 200, SECONDS), each.log
     return nodes
 
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
@@ -21,6 +21,8 @@ pytestmark = pytest.mark.system
 
 IMMEDIATE_SECONDS = 1.5
 """Seconds. An idle machine takes 0.02; a buffered message arrives with the end of the stream, or never."""
+ATTEMPTS = 3
+"""Of which the best counts: a busy machine may stop a process for some seconds."""
 ORIGIN = "https://app.example"
 PUBLIC = "push.example.org"
 UPSTREAM_NAME = "pushd"
@@ -122,46 +124,61 @@ def channel() -> str:
     return f"b%C3%BChne/{next(_numbers)}"
 
 
-def is_immediate(start: float) -> bool:
-    """Return whether little time has passed since `start`."""
-    return time.monotonic() - start < IMMEDIATE_SECONDS
+def assert_immediate(deliver: Callable[[bytes], None]) -> list[bytes]:
+    """Check that a message is delivered in little time, in one of some attempts; return the messages of all."""
+    texts: list[bytes] = []
+    times: list[float] = []
+    while not times or (times[-1] >= IMMEDIATE_SECONDS and len(times) < ATTEMPTS):
+        texts.append(f"attempt {len(texts)}".encode())
+        start = time.monotonic()
+        deliver(texts[-1])
+        times.append(time.monotonic() - start)
+    assert times[-1] < IMMEDIATE_SECONDS, times
+    return texts
 
 
 @pytest.mark.parametrize("transport", [*STREAMS, *NEGOTIATED], ids=lambda transport: transport.name)
 def test_stream_is_not_delayed(proxy: Proxy, transport: StreamTransport, channel: str):
-    with proxy.stream(transport, channel) as stream:
+    with proxy.stream(transport, channel) as stream:  # with its headers, although nothing has been published
         assert " 200 " in stream.head.partition("\r\n")[0]
-        assert stream.seconds < IMMEDIATE_SECONDS
-        start = time.monotonic()
-        proxy.publish(channel, b"first", transport.publish_as)
-        assert (stream.wait_for_messages(1), is_immediate(start)) == ([b"first"], True)
+
+        def deliver(text: bytes) -> None:
+            count = len(stream.messages) + 1
+            proxy.publish(channel, text, transport.publish_as)
+            assert stream.wait_for_messages(count)[-1:] == [text]
+
+        texts = assert_immediate(deliver) + TEXTS
         for text in TEXTS:
             proxy.publish(channel, text, transport.publish_as)
-        assert stream.wait_for_messages(21) == [b"first", *TEXTS]
+        assert stream.wait_for_messages(len(texts)) == texts
         proxy.request("POST", f"/pub/{channel}?end=1")
         stream.read_to_end()
         assert stream.is_complete
-        assert stream.messages == [b"first", *TEXTS]
+        assert stream.messages == texts
 
 
 def test_long_poll_is_not_delayed(proxy: Proxy, channel: str):
     cursor, received = proxy.publish(channel, b"before"), list[Any]()
     with Http(proxy.port) as http:
-        http.send_request("GET", f"{proxy.prefix}/longpoll/{channel}", {"Last-Event-ID": cursor})
-        assert eventually(lambda: proxy.request("GET", f"/pub/{channel}").json()["subscribers"] == 1)
-        start = time.monotonic()
-        proxy.publish(channel, TEXTS[0])
-        response = http.response()
-        assert is_immediate(start)
-        for text in TEXTS[1:]:
+
+        def deliver(text: bytes) -> None:
+            nonlocal cursor
+            http.send_request("GET", f"{proxy.prefix}/longpoll/{channel}", {"Last-Event-ID": cursor})
+            assert eventually(lambda: proxy.request("GET", f"/pub/{channel}").json()["subscribers"] == 1)
             proxy.publish(channel, text)
+            response = http.response()
+            assert [message["data"].encode() for message in response.json()] == [text]
+            cursor = response.headers["pushd-cursor"]
+
+        assert_immediate(deliver)
+        for text in TEXTS:
+            proxy.publish(channel, text)
+        headers = {"Last-Event-ID": cursor}
         while len(received) < len(TEXTS):
+            response = http.request("GET", f"{proxy.prefix}/longpoll/{channel}", headers)
             received += [message["data"].encode() for message in response.json()]
-            if len(received) < len(TEXTS):
-                headers = {"If-None-Match": response.headers["etag"]}
-                response = http.request("GET", f"{proxy.prefix}/longpoll/{channel}", headers)
+            headers = {"If-None-Match": response.headers["etag"]}
         assert received == TEXTS
-        headers = {"If-None-Match": response.headers["etag"]}
         assert http.request("GET", f"{proxy.prefix}/longpoll/{channel}?timeout=0", headers).status == 304
 
 
@@ -179,14 +196,17 @@ def test_held_pull_is_not_delayed(proxy: Proxy, channel: str):
     cursor = proxy.publish(channel, b"before")
     assert proxy.request("GET", f"/pull/{channel}").headers["refresh"] == "12"
     with Http(proxy.port) as http:
-        http.send_request("GET", f"{proxy.prefix}/pull/{channel}?interval=0&since={cursor}")
-        assert eventually(lambda: proxy.request("GET", f"/pub/{channel}").json()["subscribers"] == 1)
-        start = time.monotonic()
-        newest = proxy.publish(channel, b"after")
-        response = http.response()
-        assert is_immediate(start)
-    assert b"after" in response.body
-    assert response.headers["refresh"] == f"0; url=?interval=0&since={newest}"
+
+        def deliver(text: bytes) -> None:
+            nonlocal cursor
+            http.send_request("GET", f"{proxy.prefix}/pull/{channel}?interval=0&since={cursor}")
+            assert eventually(lambda: proxy.request("GET", f"/pub/{channel}").json()["subscribers"] == 1)
+            cursor = proxy.publish(channel, text)
+            response = http.response()
+            assert text in response.body
+            assert response.headers["refresh"] == f"0; url=?interval=0&since={cursor}"
+
+        assert_immediate(deliver)
 
 
 @pytest.mark.parametrize("name", ["websockets", "documented", "prefix"])
@@ -194,9 +214,12 @@ def test_held_pull_is_not_delayed(proxy: Proxy, channel: str):
 def test_websocket_is_not_delayed(proxies: dict[str, Proxy], name: str, address: str, channel: str):
     proxy = proxies[name]
     with proxy.websocket(f"/{address}/{channel}") as socket:
-        start = time.monotonic()
-        proxy.publish(channel, b"first")
-        assert (socket.recv(SECONDS), is_immediate(start)) == ("first", True)
+
+        def deliver(text: bytes) -> None:
+            proxy.publish(channel, text)
+            assert socket.recv(SECONDS) == text.decode()
+
+        assert_immediate(deliver)
         for text in TEXTS:
             proxy.publish(channel, text)
         assert [str(socket.recv(SECONDS)).encode() for _ in TEXTS] == TEXTS

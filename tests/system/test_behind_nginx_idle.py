@@ -1,4 +1,4 @@
-"""Idle connections behind an nginx with a timeout of two seconds: keepalives keep them open."""
+"""Idle connections behind an nginx with a short timeout: keepalives keep them open."""
 
 import email
 from collections.abc import Iterator
@@ -16,8 +16,10 @@ from tests.system.stream_clients import NEGOTIATED, STREAMS, Stream, idle
 
 pytestmark = pytest.mark.system
 
-IDLE_SECONDS = 6.0
-PROXY_TIMEOUT = 2
+IDLE_SECONDS = 60.0
+"""In which nginx closes what has no keepalives."""
+PROXY_TIMEOUT = 6
+"""Much more than the interval of keepalives: a busy machine may stop a process for some seconds."""
 RAW, MIXED = (next(transport for transport in STREAMS if transport.name == name) for name in ("raw", "mixed"))
 WITH_KEEPALIVE = {transport.name: transport for transport in [*STREAMS, *NEGOTIATED] if transport is not RAW}
 """The transports with keepalives."""
@@ -48,6 +50,7 @@ class IdleConnections(NamedTuple):
 def idle_connections(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IdleConnections]:
     """Connections over all transports, idle at the same time, once for all tests."""
     keepalives = [*("--keepalive-sse", "1"), *("--keepalive-stream", "1"), *("--keepalive-ping", "1")]
+    keepalives += ["--keepalive-pong", "30"]
     daemon = Daemon(tmp_path_factory.mktemp("pushd"), *keepalives)
     servers = {"short": _FORWARD.format(port=daemon.http_port, seconds=PROXY_TIMEOUT)}
     with ExitStack() as stack:
@@ -79,8 +82,9 @@ def _open_and_wait(daemon: Daemon, ports: dict[str, int], stack: ExitStack) -> I
         daemon.publish(f"idle/{name}", b"before", Content_Type=WITH_KEEPALIVE[name].publish_as)
     for stream in (*streams.values(), mail):
         assert stream.wait_for_messages(1) == [b"before"]
-    polls, socket = (poll(PROXY_TIMEOUT // 2), poll(2 * PROXY_TIMEOUT)), websocket(port)
-    idle([*streams.values(), mail, raw], IDLE_SECONDS)
+    polls, socket = (poll(1), poll(3 * PROXY_TIMEOUT)), websocket(port)
+    cut = stack.enter_context(Stream(port, RAW, "idle/last"))  # idle for less time than all others
+    idle([*streams.values(), mail, raw, cut], IDLE_SECONDS, lambda: raw.is_closed and cut.is_closed)
     return IdleConnections(daemon, streams, mail, raw, polls, socket)
 
 

@@ -1,5 +1,7 @@
 """At the limit of open files new connections are closed, and existing ones continue."""
 
+import re
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +17,8 @@ pytestmark = pytest.mark.system
 _ROOM = 10
 _CLIENTS = 60
 _WATCHED_SECONDS = 1.0
+_SECONDS = 30.0
+"""In which everything happens that has to, even on a busy machine."""
 
 
 @pytest.fixture
@@ -32,23 +36,26 @@ def test_at_the_limit_of_open_files(daemon: Daemon) -> None:
         assert http.request("GET", "/health/live").status == 200
         # The daemon has calculated its connection limit from the old value at its start.
         process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + _ROOM,) * 2)
-        start = len(daemon.log)
+        start, began = len(daemon.log), time.monotonic()
         with ExitStack() as stack:
             clients = [
                 stack.enter_context(Client(port)) for port in (daemon.http_port, daemon.tcp_port) * (_CLIENTS // 2)
             ]
             for client in clients[-_CLIENTS // 2 :]:
                 assert client.rest() == b""
-            assert process.cpu_percent(_WATCHED_SECONDS) < 25, "the loop spins"
+            assert eventually(lambda: process.cpu_percent(_WATCHED_SECONDS) < 25, _SECONDS), "the loop spins"
             http.send_request("POST", "/pub/a", body=b"still here")
             assert http.response().status == 201
             assert lines.reply().endswith(b" still here")
             lines_logged = daemon.log[start:].splitlines()
-            assert 1 <= len(lines_logged) <= 5 and all(
+            most = 5 + time.monotonic() - began  # one a second
+            assert 1 <= len(lines_logged) <= most and all(
                 "refused, too-many-connections" in line for line in lines_logged
             ), lines_logged
-        assert eventually(lambda: is_admitted(daemon)), "there is room again"
-        assert _CLIENTS - _ROOM <= daemon.counter('pushd_refusals_total{code="too-many-connections"}') <= _CLIENTS
+            metrics = http.request("GET", "/metrics").body.decode()
+            refused = re.search(r'^pushd_refusals_total{code="too-many-connections"} (\S+)$', metrics, re.MULTILINE)
+            assert refused and _CLIENTS - _ROOM <= float(refused[1]) <= _CLIENTS
+        assert eventually(lambda: is_admitted(daemon), _SECONDS), "there is room again"
     daemon.assert_healthy()
 
 

@@ -14,7 +14,7 @@ from tests.system.programs.commands import java_command
 
 pytestmark = pytest.mark.system
 
-PROGRAM_SECONDS = 30.0
+PROGRAM_SECONDS = 60.0
 """The compiler of Java takes seconds on a busy machine."""
 TEXTS = [f"message {number}" for number in range(100)]
 _numbers = count(1)

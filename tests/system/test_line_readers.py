@@ -8,13 +8,12 @@ import httpx
 import pytest
 import requests
 
-from tests.daemon.clients import SECONDS
 from tests.daemon.real import Daemon
 from tests.system.programs.commands import java_command, node_command
 
 pytestmark = pytest.mark.system
 
-PROGRAM_SECONDS = 30.0
+PROGRAM_SECONDS = 60.0
 """The compiler of Java takes seconds on a busy machine."""
 TEXTS = ["a\u2028b", "a\u2029b", "a\u0085b", "a\nb\r\nc\rd", "\v\f\x1c\x1d\x1e", "Å ü € 😀", "\u2028id: 1\u2029data: 2"]
 """Line ends of Unicode (UAX 14), those of `str.splitlines`, and characters whose UTF-8 contains the byte 0x85."""
@@ -22,13 +21,13 @@ TEXTS = ["a\u2028b", "a\u2029b", "a\u0085b", "a\nb\r\nc\rd", "\v\f\x1c\x1d\x1e",
 
 def read_by_httpx(url: str) -> list[str]:
     """Read with `iter_lines` of httpx, which splits as `str.splitlines` does."""
-    with httpx.stream("GET", url, timeout=SECONDS, trust_env=False) as response:
+    with httpx.stream("GET", url, timeout=PROGRAM_SECONDS, trust_env=False) as response:
         return list(response.iter_lines())
 
 
 def read_by_requests(url: str) -> list[str]:
     """Read with `iter_lines` of requests, which splits decoded text as `str.splitlines` does."""
-    with requests.get(url, stream=True, timeout=SECONDS) as response:
+    with requests.get(url, stream=True, timeout=PROGRAM_SECONDS) as response:
         response.encoding = "utf-8"
         return list(response.iter_lines(decode_unicode=True))
 

@@ -19,6 +19,9 @@ pytestmark = pytest.mark.system
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "1000"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 _PATIENCE = 0.5
+"""Seconds after which a reply to a mutated input is not waited for any more; some have none."""
+_END_SECONDS = 30.0
+"""In which a connection with a valid input ends."""
 
 _HEAD = b"Host: localhost\r\n"
 _UPGRADE = b"GET /ws HTTP/1.1\r\n" + _HEAD + b"".join(f"{n}: {v}\r\n".encode() for n, v in HANDSHAKE.items())
@@ -92,11 +95,11 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def test_unmutated_inputs_are_valid(daemon: Daemon, tmp_path: Path) -> None:
     """Mutations of invalid inputs would not reach much code."""
     for data in HTTP:
-        assert send(daemon.http_port, data).startswith((b"HTTP/1.1 20", b"HTTP/1.0 20")), data
+        assert send(daemon.http_port, data, _END_SECONDS).startswith((b"HTTP/1.1 20", b"HTTP/1.0 20")), data
     for data in WEBSOCKET[:4]:
-        assert send(daemon.http_port, data).startswith(b"HTTP/1.1 101 "), data
+        assert send(daemon.http_port, data, _END_SECONDS).startswith(b"HTTP/1.1 101 "), data
     for data in LINES:
-        answer = send(daemon.tcp_port, data)
+        answer = send(daemon.tcp_port, data, _END_SECONDS)
         assert b"+OK" in answer and b"-ERR" not in answer, (data, answer)
 
 
@@ -113,21 +116,22 @@ def test_mutated_input_does_not_break_the_daemon(daemon: Daemon, listener: str, 
     daemon.assert_healthy()
     assert daemon.counter('pushd_refusals_total{code="internal"}') == 0
     for transport in ("tcp", "websocket", "sse", "multipart"):
-        assert eventually(lambda: daemon.counter(f'pushd_connections{{transport="{transport}"}}') == 0)  # noqa: B023
+        series = f'pushd_connections{{transport="{transport}"}}'
+        assert eventually(lambda: daemon.counter(series) == 0, _END_SECONDS), series  # noqa: B023
     with daemon.lines() as lines:
         assert lines.command(b"SUB well").startswith(b"+OK SUB well cursor=")
         receipt = daemon.publish("well", b"still")
         assert (receipt["subscribers"], lines.reply()) == (1, f"MSG well {receipt['id']} still".encode())
 
 
-def send(port: int, data: bytes) -> bytes:
+def send(port: int, data: bytes, patience: float = _PATIENCE) -> bytes:
     """Send as much as the daemon reads, half-close, and read the replies.
 
     A long poll with another request after it is not read to its end, since that would take long.
     """
     answer = []
     with socket.create_connection(("127.0.0.1", port), SECONDS) as sock:
-        sock.settimeout(_PATIENCE)
+        sock.settimeout(patience)
         try:
             sock.sendall(data)
             sock.shutdown(socket.SHUT_WR)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.clients import SECONDS, Client, Http
-from tests.daemon.real import Daemon, eventually
+from tests.daemon.real import START_SECONDS, Daemon, eventually
 
 pytestmark = pytest.mark.system
 
@@ -24,7 +24,7 @@ class Proxied(Daemon):
     def __init__(self, folder: Path) -> None:
         listen = "haproxy:tcp:0:interface=127.0.0.1"
         super().__init__(folder, "--http", listen, "--tcp", listen, "--limits-connections-per-address", "2")
-        assert eventually(lambda: len(re.findall(r"(?:http|tcp) listens on", self.log)) == 4)
+        assert eventually(lambda: len(re.findall(r"(?:http|tcp) listens on", self.log)) == 4, START_SECONDS)
 
     def connect(self, name: str, client: str) -> socket.socket:
         """Connect as a proxy does for a client."""
@@ -75,7 +75,7 @@ def test_connections_are_limited_by_the_address_of_the_client(daemon: Proxied) -
     ):
         assert [each.line()[:5] for each in (first, second, third, other)] == [b"INFO "] * 2 + [b"-ERR ", b"INFO "]
         assert http.rest() == b""
-        assert daemon.wait_for_log("tcp 192.0.2.7: refused, too-many-connections")
+        assert eventually(lambda: "tcp 192.0.2.7: refused, too-many-connections" in daemon.log, START_SECONDS)
 
 
 def test_address_remains_that_of_the_client_after_a_stream(daemon: Proxied) -> None:
@@ -91,6 +91,5 @@ def test_connection_without_a_header_is_logged_and_closed(daemon: Proxied) -> No
     with Client(port) as client:
         client.send(b"GET / HTTP/1.1\r\n\r\n")
         assert client.rest() == b""
-    assert daemon.wait_for_log(
-        "http 127.0.0.1: refused, bad-request: the connection does not begin with a PROXY protocol header"
-    )
+    sentence = "http 127.0.0.1: refused, bad-request: the connection does not begin with a PROXY protocol header"
+    assert eventually(lambda: sentence in daemon.log, START_SECONDS)

@@ -17,6 +17,10 @@ from tests.daemon.real import Daemon, eventually
 pytestmark = pytest.mark.system
 
 MANY = 10_000
+BEFORE_KILL = MANY // 2 + 50
+"""The messages that are accepted before the kill: some that were sent with them are not."""
+SECONDS = 30.0
+"""In which everything happens that has to, even on a busy machine."""
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ def daemon(tmp_path: Path, redis: RedisServer) -> Iterator[Callable[..., Daemon]
         folder.mkdir()
         running.append(Daemon(folder, "--redis", redis.url, *options))
         first = running[-1]
-        assert eventually(lambda: first.request("GET", "/health/ready").status == 200, 10), first.log
+        assert eventually(lambda: first.request("GET", "/health/ready").status == 200, SECONDS), first.log
         return first
 
     yield start
@@ -105,20 +109,20 @@ def test_other_nodes_deliver_what_a_killed_node_accepted(daemon: Callable[..., D
                     if not publisher.reply().startswith(b"+OK"):
                         return
                     accepted.append(text)
+                    if len(accepted) == BEFORE_KILL:
+                        os.kill(killed.pid, signal.SIGKILL)
         except (OSError, AssertionError):
             return
 
     thread = threading.Thread(target=publish)
     thread.start()
-    assert eventually(lambda: len(accepted) >= MANY // 2, 30)
-    os.kill(killed.pid, signal.SIGKILL)
-    thread.join(10)
-    assert MANY // 2 <= len(accepted) < MANY
+    thread.join(SECONDS)
+    assert BEFORE_KILL <= len(accepted) < MANY
     first.publish("many/a", b"last")
     channels = {text: channel for channel, text in sent}
     for subscriber, names in zip(subscribers, ("a", "abc", "abc"), strict=True):
         expected = {text for text in accepted if channels[text][-1] in names}
-        assert eventually(lambda: "last" in subscriber.texts[-1:], 10)  # noqa: B023
+        assert eventually(lambda: "last" in subscriber.texts[-1:], SECONDS)  # noqa: B023
         received = [text for text in subscriber.texts if text != "last"]
         assert len(received) == len(set(received))
         assert expected <= set(received) <= channels.keys()
@@ -129,14 +133,14 @@ def test_other_nodes_deliver_what_a_killed_node_accepted(daemon: Callable[..., D
 
 
 def test_redis_outage_is_reported_and_publishes_are_refused(daemon: Callable[..., Daemon], redis: RedisServer) -> None:
-    first, second = daemon("--backend-publish-timeout", "500ms"), daemon("--backend-publish-timeout", "500ms")
+    first, second = daemon("--backend-publish-timeout", "3s"), daemon("--backend-publish-timeout", "3s")
     lines = first.lines()
     lines.socket.settimeout(None)
     subscriber = LineSubscriber(lines, "a")
     publisher = second.lines()
     assert publisher.command(b"PUB a before").startswith(b"+OK")
     redis.kill()
-    assert eventually(lambda: first.request("GET", "/health/ready").status == 503)
+    assert eventually(lambda: first.request("GET", "/health/ready").status == 503, SECONDS)
     assert "Redis is unavailable" in first.request("GET", "/health/ready").json()["reason"]
     metrics = first.request("GET", "/metrics")
     assert (metrics.status, b"\npushd_backend_up 0.0\n" in metrics.body) == (200, True)
@@ -151,30 +155,32 @@ def test_redis_outage_is_reported_and_publishes_are_refused(daemon: Callable[...
     wait = re.fullmatch(rb":\nretry: ([0-9]+)\n", reconnect.body)
     assert wait and 1000 <= int(wait[1]) <= 2000
     redis.start()
-    assert eventually(lambda: all(each.request("GET", "/health/ready").status == 200 for each in (first, second)), 10)
+    assert eventually(
+        lambda: all(each.request("GET", "/health/ready").status == 200 for each in (first, second)), SECONDS
+    )
     assert publisher.command(b"PUB a after").startswith(b"+OK")
-    assert eventually(lambda: subscriber.texts == ["before", "after"])
+    assert eventually(lambda: subscriber.texts == ["before", "after"], SECONDS)
     assert not subscriber.gaps
     assert first.counter("pushd_history_messages") == 2
-    assert 0 <= first.counter("pushd_canary_age_seconds") < 4
+    assert eventually(lambda: 0 <= first.counter("pushd_canary_age_seconds") < 4, SECONDS)
 
 
 def test_local_delivery_is_marked_in_receipts(daemon: Callable[..., Daemon], redis: RedisServer) -> None:
-    first = daemon("--backend-publish-timeout", "300ms", "--backend-when-away", "local")
+    first = daemon("--backend-publish-timeout", "2s", "--backend-when-away", "local")
     lines = first.lines()
     lines.socket.settimeout(None)
     subscriber = LineSubscriber(lines, "a")
     before = first.publish("a", b"before")
-    assert eventually(lambda: subscriber.texts == ["before"])
+    assert eventually(lambda: subscriber.texts == ["before"], SECONDS)
     redis.kill()
-    assert eventually(lambda: first.request("GET", "/health/ready").status == 503)
+    assert eventually(lambda: first.request("GET", "/health/ready").status == 503, SECONDS)
     assert first.publish("a", b"local") == {"id": before["id"], "channel": "a", "subscribers": 1, "local": True}
     assert first.lines().command(b"PUB a line") == f"+OK {before['id']} 1 local".encode()
     with first.websocket() as socket:
         socket.send(json.dumps({"publish": "a", "data": "socket"}))
         answer = json.loads(socket.recv())
         assert (answer["ok"], answer["local"]) == (True, True)
-    assert eventually(lambda: subscriber.texts == ["before", "local", "line", "socket"])
+    assert eventually(lambda: subscriber.texts == ["before", "local", "line", "socket"], SECONDS)
 
 
 def test_nodes_share_a_port(daemon: Callable[..., Daemon]) -> None:
@@ -190,7 +196,7 @@ def test_nodes_share_a_port(daemon: Callable[..., Daemon]) -> None:
         lines.socket.settimeout(None)
         subscribers.append(LineSubscriber(lines, "a"))
     assert nodes[0].publish("a", b"x")["subscribers"] < 20
-    assert eventually(lambda: all(subscriber.texts == ["x"] for subscriber in subscribers))
+    assert eventually(lambda: all(subscriber.texts == ["x"] for subscriber in subscribers), SECONDS)
     assert nodes[1].request("GET", "/pub/a").json()["transports"] == {"tcp": 20}
     for node in nodes:
         assert f"http listens on 127.0.0.1:{http}" in node.log
@@ -199,7 +205,7 @@ def test_nodes_share_a_port(daemon: Callable[..., Daemon]) -> None:
 def test_password_is_not_logged(tmp_path: Path) -> None:
     folder = tmp_path / "node"
     folder.mkdir()
-    node = Daemon(folder, "--redis", f"redis://user:s3cret@127.0.0.1:{free_port()}/3")
-    assert node.wait_for_log("no connection")
+    node = Daemon(folder, "--redis", "redis://user:s3cret@127.0.0.1:1/3")
+    assert eventually(lambda: "no connection" in node.log, SECONDS)
     node.stop()
     assert "s3cret" not in node.log

@@ -13,7 +13,7 @@ from tests.daemon.real import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
-SECONDS = 30
+SECONDS = 60
 
 pytestmark = pytest.mark.system
 
@@ -123,4 +123,4 @@ def test_port_in_use_in_the_background(tmp_path, taken):
     assert log.endswith(f"[critical pushd.tap] {sentence}\n")
     assert "Traceback" not in log
     # The child removes its pid file after the parent has reported the failure.
-    assert eventually(lambda: [file.name for file in tmp_path.iterdir()] == ["twistd.log"])
+    assert eventually(lambda: [file.name for file in tmp_path.iterdir()] == ["twistd.log"], SECONDS)

@@ -24,6 +24,7 @@ from tests.daemon.real import Daemon, eventually
 
 pytestmark = pytest.mark.system
 
+SECONDS = 30.0
 LARGE = b"x" * 300_000
 
 
@@ -73,7 +74,7 @@ class Listeners:
     """The listeners of a daemon."""
 
     def __init__(self, daemon: Daemon, folder: Path) -> None:
-        assert eventually(lambda: len(self._listeners(daemon, "tcp")) == 2), daemon.log
+        assert eventually(lambda: len(self._listeners(daemon, "tcp")) == 2, SECONDS), daemon.log
         self.daemon = daemon
         self.http = self._listeners(daemon, "http")
         self.tcp = self._listeners(daemon, "tcp")
@@ -89,10 +90,10 @@ class Listeners:
         """Connect over ``tls`` or ``unix``."""
         if kind == "unix":
             sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(10)
+            sock.settimeout(SECONDS)
             sock.connect(self.http[2])
             return Peer(sock)
-        plain = socket.create_connection(("127.0.0.1", port or self.tls_port), timeout=10)
+        plain = socket.create_connection(("127.0.0.1", port or self.tls_port), SECONDS)
         context = self.context if port else self.browsers
         return Peer(context.wrap_socket(plain, server_hostname="127.0.0.1"))
 
@@ -157,7 +158,7 @@ def test_unix_socket_of_a_killed_daemon_is_taken_over(tmp_path: Path):
     lock.write_text(f"{os.getpid()}\n")
     second = Daemon(tmp_path, "--http", f"unix:{address}")
     try:
-        assert eventually(lambda: f"http listens on {address}" in second.log)
+        assert eventually(lambda: f"http listens on {address}" in second.log, SECONDS)
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(address))
         second.publish("a")  # it runs: now a stop is orderly
@@ -169,12 +170,13 @@ def test_unix_socket_of_a_killed_daemon_is_taken_over(tmp_path: Path):
 def test_websocket_over_tls(listeners: Listeners):
     uri = f"wss://127.0.0.1:{listeners.tls_port}/ws"
     options: dict[str, Any] = {"subprotocols": [Subprotocol("pushd.v1")], "compression": None, "proxy": None}
+    options["open_timeout"] = SECONDS
     with connect(uri, ssl=listeners.context, **options) as websocket:
         websocket.send(json.dumps({"subscribe": "wss"}))
-        assert json.loads(websocket.recv(10))["ok"]
+        assert json.loads(websocket.recv(SECONDS))["ok"]
         listeners.daemon.publish("wss", LARGE)
-        assert json.loads(websocket.recv(10))["data"] == LARGE.decode()
-        assert websocket.ping().wait(10)
+        assert json.loads(websocket.recv(SECONDS))["data"] == LARGE.decode()
+        assert websocket.ping().wait(SECONDS)
 
 
 def test_lines_over_tls(listeners: Listeners):

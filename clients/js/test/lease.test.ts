@@ -65,7 +65,7 @@ test("a lease that is begun in the moment of the end has ended", async () => {
   await vi.advanceTimersByTimeAsync(1);
   void client.presence("a").enter();
   await load();
-  await vi.waitUntil(() => requests.length == 1);
+  await vi.waitUntil(() => requests.length == 1, { timeout: 30_000 });
   client.close();
   await vi.advanceTimersByTimeAsync(1);
   expect([requests, vi.getTimerCount()]).toEqual([["PUT a?presence=self", "DELETE a?presence=self"], 0]);

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 30.0
 
 
 class CuttingProxy:

@@ -23,7 +23,7 @@ assert.equal(client.transport, transport);
 // A request is answered by a subscriber; a long poll takes it only while it waits, so the request is repeated.
 const asked = client.subscribe(`${channel}/ask`, ({ data, reply_to }) => client.publish(reply_to, { twice: 2 * data }));
 await new Promise((resolve) => asked.on("begin", resolve));
-const ask = () => client.request(`${channel}/ask`, 21, { timeout: 5 });
+const ask = () => client.request(`${channel}/ask`, 21, { timeout: 30 });
 let answer;
 while (!answer) answer = await ask().catch(({ code }) => assert.equal(code, "no-responders"));
 assert.deepEqual(answer, { twice: 42 });

@@ -36,7 +36,7 @@ def run(script: Path, task: dict[str, Any]) -> str:
     """Run a script with a task on its standard input; return what it prints."""
     node, _ = find_client_node()
     done = subprocess.run(
-        [node, script], input=json.dumps(task), capture_output=True, text=True, timeout=120, check=False
+        [node, script], input=json.dumps(task), capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout

@@ -15,7 +15,7 @@ class Socket extends WebSocket {
 const client = connect(url, { delay: 0.01, maxDelay: 0.02, WebSocket: Socket, transports: [transport] });
 const until = async (condition) => {
   for (let i = 0; !condition(); i++) {
-    assert(i < 1000, `timeout: ${condition}`);
+    assert(i < 6000, `timeout: ${condition}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 };

@@ -114,7 +114,7 @@ async def _others_done() -> None:
     """Wait until all other tasks of the loop are done: whoever waits for their results must receive them."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     if others:
-        await asyncio.wait(others, timeout=4)
+        await asyncio.wait(others, timeout=SECONDS)
 
 
 class Asyncio(Flavour):
@@ -155,9 +155,9 @@ class Asyncio(Flavour):
         """See `Flavour`."""
         if not self.is_closed:
             await super().close()
-            await deferToThread(asyncio.run_coroutine_threadsafe(_others_done(), self._loop).result, 5)
+            await deferToThread(asyncio.run_coroutine_threadsafe(_others_done(), self._loop).result, 2 * SECONDS)
             self._loop.call_soon_threadsafe(self._loop.stop)
-            await deferToThread(self._thread.join, 5)
+            await deferToThread(self._thread.join, SECONDS)
             self._loop.close()
 
 

@@ -58,7 +58,7 @@ class EventSource:
 
     def __init__(self, url: str, cookie: str = "") -> None:
         host, _, path = url.removeprefix("http://").partition("/")
-        self._connection = HTTPConnection(host, timeout=10)
+        self._connection = HTTPConnection(host, timeout=30)
         self._connection.request("GET", f"/{path}", headers={"Cookie": cookie} if cookie else {})
         self.response: HTTPResponse = self._connection.getresponse()
 

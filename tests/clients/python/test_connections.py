@@ -3,6 +3,7 @@
 import hashlib
 import ssl
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,20 @@ from tests.transports.daemon import RunningDaemon, until
 TRANSPORTS = pytest.mark.parametrize("transport", ["sse", "websocket"])
 PROMPT = 2.0
 """Within so many seconds a close must end everything."""
+ATTEMPTS = 3
+"""Of which the best counts: a busy machine may stop a process for some seconds."""
+
+
+async def assert_prompt(close: Callable[[], Awaitable[float]]) -> None:
+    """Check that a close ends everything in time, in one of some attempts.
+
+    :param close: opens something, closes it, and returns the time at which it began to close it.
+    """
+    times: list[float] = []
+    while not times or (times[-1] >= PROMPT and len(times) < ATTEMPTS):
+        began = await close()
+        times.append(time.monotonic() - began)
+    assert times[-1] < PROMPT, times
 
 
 class Server:
@@ -99,16 +114,20 @@ async def test_subscription_is_open_before_the_block_begins(
 @TRANSPORTS
 async def test_close_ends_a_waiting_subscription(daemon: RunningDaemon, connect: Connect, transport: str) -> None:
     client = connect(daemon.ports["http"])
-    subscription = client.subscribe("a", transport=transport)
-    await subscription.open()
-    waiting = subscription.next()
-    began = time.monotonic()
-    await subscription.close()
-    with pytest.raises(IterationEnd):
-        await waiting
-    with pytest.raises(IterationEnd):
-        await subscription.next()
-    assert time.monotonic() - began < PROMPT
+
+    async def close() -> float:
+        subscription = client.subscribe("a", transport=transport)
+        await subscription.open()
+        waiting = subscription.next()
+        began = time.monotonic()
+        await subscription.close()
+        with pytest.raises(IterationEnd):
+            await waiting
+        with pytest.raises(IterationEnd):
+            await subscription.next()
+        return began
+
+    await assert_prompt(close)
     await until(lambda: not daemon.open_connections or transport == "sse", "the connection is closed")
     assert (await client.publish("a", "x")).subscribers == 0
 
@@ -116,19 +135,23 @@ async def test_close_ends_a_waiting_subscription(daemon: RunningDaemon, connect:
 @TRANSPORTS
 async def test_close_of_the_client_ends_everything(connect: Connect, transport: str) -> None:
     silent = Server()
-    client = connect(silent.port)
-    waiting = [client.subscribe("a", transport=transport).next(), client.publish("a"), client.request("a", 1)]
-    failed: list[Any] = []
-    for each in waiting:
-        each.addErrback(lambda failure: failed.append(failure.type))
-    await until(lambda: len(silent.connections) == 3, "three connections")
-    began = time.monotonic()
-    await client.run(client.pushd, "close", "close")
-    await gatherResults(waiting)
-    assert time.monotonic() - began < PROMPT
-    assert sorted(failed, key=str) == [ClientClosed, ClientClosed, IterationEnd]
-    with pytest.raises(ClientClosed):
-        await client.publish("a")
+
+    async def close() -> float:
+        client, before = connect(silent.port), len(silent.connections)
+        waiting = [client.subscribe("a", transport=transport).next(), client.publish("a"), client.request("a", 1)]
+        failed: list[Any] = []
+        for each in waiting:
+            each.addErrback(lambda failure: failed.append(failure.type))
+        await until(lambda: len(silent.connections) == before + 3, "three connections")
+        began = time.monotonic()
+        await client.run(client.pushd, "close", "close")
+        await gatherResults(waiting)
+        assert sorted(failed, key=str) == [ClientClosed, ClientClosed, IterationEnd]
+        with pytest.raises(ClientClosed):
+            await client.publish("a")
+        return began
+
+    await assert_prompt(close)
     await silent.close()
 
 
@@ -136,16 +159,19 @@ async def test_close_of_the_client_ends_everything(connect: Connect, transport: 
 async def test_close_ends_the_wait_for_a_reconnect(connect: Connect, transport: str) -> None:
     gone = Server()
     await gone.close()
-    client = connect(gone.port, backoff=Backoff(60, 60))
-    waiting = client.subscribe("a", transport=transport).next()
     from twisted.internet import reactor
 
-    await deferLater(reactor, 0.1)
-    began = time.monotonic()
-    await client.close()
-    with pytest.raises((IterationEnd, ConnectionFailed)):
-        await waiting
-    assert time.monotonic() - began < PROMPT
+    async def close() -> float:
+        client = connect(gone.port, backoff=Backoff(60, 60))
+        waiting = client.subscribe("a", transport=transport).next()
+        await deferLater(reactor, 0.1)
+        began = time.monotonic()
+        await client.close()
+        with pytest.raises((IterationEnd, ConnectionFailed)):
+            await waiting
+        return began
+
+    await assert_prompt(close)
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}", b"HTTP/1.1 20"])
@@ -303,7 +329,7 @@ async def test_token_is_renewed_on_the_open_connection_before_it_expires(
     await subscription.open()
     connection = subscription.subscription.connection
     waiting = subscription.next()
-    await until(lambda: len(issued) == 2, "the token was renewed", 5)
+    await until(lambda: len(issued) == 2, "the token was renewed", 30)
     publisher = connect(daemon.ports["http"], token=issue)
     for text in ("x", "y"):
         await publisher.publish("a", text)
@@ -326,18 +352,22 @@ async def test_tls_is_verified(start_daemon, connect: Connect, flavour, tmp_path
     with pytest.raises(ConnectionFailed):
         await stranger.subscribe("a", transport=transport).next()
     await stranger.close()
-    trusting = flavour(url, **trust(flavour, certificate))
-    subscription = trusting.subscribe("a", transport=transport)
-    await subscription.open()
-    for number in range(3):
-        await trusting.publish("a", number)
-    assert [each.data for each in await subscription.take(3)] == [0, 1, 2]
-    waiting = subscription.next()
-    began = time.monotonic()
-    await trusting.close()
-    with pytest.raises(IterationEnd):
-        await waiting
-    assert time.monotonic() - began < PROMPT
+
+    async def close() -> float:
+        trusting = flavour(url, **trust(flavour, certificate))
+        subscription = trusting.subscribe("a", transport=transport)
+        await subscription.open()
+        for number in range(3):
+            await trusting.publish("a", number)
+        assert [each.data for each in await subscription.take(3)] == [0, 1, 2]
+        waiting = subscription.next()
+        began = time.monotonic()
+        await trusting.close()
+        with pytest.raises(IterationEnd):
+            await waiting
+        return began
+
+    await assert_prompt(close)
 
 
 def trust(flavour: type[Flavour], certificate: Path) -> dict[str, Any]:

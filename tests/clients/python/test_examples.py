@@ -38,7 +38,7 @@ def next_data(subscription: Subscription) -> Any:
 def test_jobs_of_a_worker_report_their_progress(directory: Path, secured_daemon: SecuredDaemon):
     with secured_daemon.daemon.client.subscribe("users/alice/inbox") as subscription:
         command = [sys.executable, "worker.py", "alice", "a", "b"]
-        done = subprocess.run(command, cwd=directory, env=ENVIRON, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, cwd=directory, env=ENVIRON, capture_output=True, text=True, timeout=120)
         assert (done.stdout, done.returncode) == ("a is done\nb is done\n", 0), done.stderr
         received = [next_data(subscription) for _ in range(6)]
     progress = [(data["job"], data["percent"]) for data in received]
@@ -61,6 +61,6 @@ def test_service_confirms_orders(directory: Path, secured_daemon: SecuredDaemon)
             next_data(subscription)  # the service is stopped while it publishes
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
     text = (directory / "log").read_text()
     assert "Server Shut Down" in text and "Traceback" not in text

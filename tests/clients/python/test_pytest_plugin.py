@@ -35,10 +35,10 @@ TESTS = """
     def test_subscribe(pushd):
         assert pushd.subscribers("ü/b") == 0
         with pushd.client.subscribe("ü/b") as subscription:
-            pushd.wait_for_subscribers("ü/b")
+            pushd.wait_for_subscribers("ü/b", seconds=30)
             pushd.client.publish("ü/b", "hello")
             assert next(subscription).data == "hello"
-        pushd.wait_for_subscribers("ü/b", 0)
+        pushd.wait_for_subscribers("ü/b", 0, seconds=30)
 
     def test_settings(pushd):
         with pytest.raises(Exception, match="too-large"):
@@ -58,7 +58,7 @@ def run(pytester: pytest.Pytester, tests: str, **environ: str) -> pytest.RunResu
         patch.delenv("CI", raising=False)
         for name, value in environ.items():
             patch.setenv(name, value)
-        return pytester.runpytest_subprocess(*options, "-p", "no:cacheprovider", "-s", timeout=60)
+        return pytester.runpytest_subprocess(*options, "-p", "no:cacheprovider", "-s", timeout=120)
 
 
 def test_fixture_is_a_running_daemon(pytester: pytest.Pytester):

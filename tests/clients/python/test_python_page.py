@@ -34,7 +34,7 @@ def test_example_runs(code: str, daemon: Daemon) -> None:
     code = code.replace("localhost:8080", f"127.0.0.1:{daemon.http_port}")
     path = {"PYTHONPATH": str(ROOT / "clients" / "python")}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], env=path, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-W", "error", "-c", code], env=path, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout

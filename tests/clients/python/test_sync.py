@@ -56,7 +56,7 @@ def test_child_processes_open_connections_of_their_own(daemon: Daemon) -> None:
     url = f"http://127.0.0.1:{daemon.http_port}"
     environ = {"PYTHONPATH": str(ROOT / "clients" / "python")}
     done = subprocess.run(
-        [sys.executable, "-c", FORK, url], env=environ, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", FORK, url], env=environ, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
 

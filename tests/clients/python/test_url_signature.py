@@ -57,10 +57,10 @@ def test_daemon_accepts_any_path_and_parameters(path: str, name: str, value: str
 def test_times_may_be_durations_and_datetimes():
     url = verified(sign_url("/sse/a", KEY, exp=timedelta(minutes=1), until=timedelta(hours=2)))
     now = datetime.now(UTC)
-    assert abs(url.expires - now.timestamp() - 60) < 5 and abs(url.until - now.timestamp() - 7200) < 5
+    assert abs(url.expires - now.timestamp() - 60) < 30 and abs(url.until - now.timestamp() - 7200) < 30
     later = datetime(2030, 1, 1, tzinfo=UTC)
     assert verified(sign_url("/sse/a", KEY, exp=later)).expires == later.timestamp()
-    assert abs(verified(sign_url("/sse/a", KEY)).expires - now.timestamp() - 300) < 5
+    assert abs(verified(sign_url("/sse/a", KEY)).expires - now.timestamp() - 300) < 30
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ web = "web.key"
 url = "{django}/callback"
 secret_files = ["webhook.secret"]
 actions = ["subscribe"]
+timeout = 10
 forward_headers = ["Cookie"]
 [hook.app]
 url = "{django}/hooks"
@@ -104,7 +105,7 @@ def session_of(user: User) -> str:
 
 def page(project: Project, cookie: str) -> str:
     """Return the body of the page."""
-    connection = HTTPConnection(project.url.removeprefix("http://"), timeout=10)
+    connection = HTTPConnection(project.url.removeprefix("http://"), timeout=30)
     connection.request("GET", "/page", headers={"Cookie": cookie})
     try:
         return connection.getresponse().read().decode()
@@ -125,5 +126,5 @@ def test_session_signed_url_and_hook_from_end_to_end(project: Project) -> None:
         assert (one.response.status, other.response.status) == (200, 200)
         publish_on_commit(channel, {"text": "hello"})
         assert one.data() == other.data() == {"text": "hello"}
-    wait_for(lambda: received, "hook", 10)
+    wait_for(lambda: received, "hook", 30)
     assert [(event["type"], event["channel"]) for event in received] == [("publish", channel)]
