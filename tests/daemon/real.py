@@ -16,7 +16,8 @@ from tests.daemon.clients import SECONDS, Http, Lines, Response
 
 ROOT = Path(__file__).parent.parent.parent
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "pushd"]
-START_SECONDS = 30.0
+START_SECONDS = 60.0
+_STOP_SECONDS = 10.0
 
 
 class Daemon:
@@ -67,8 +68,8 @@ class Daemon:
         return self._process.pid
 
     def wait_for_log(self, words: str, start: int = 0) -> bool:
-        """Wait a second for words in the log after its first `start` characters; return whether they are there."""
-        return eventually(lambda: words in self.log[start:], 1.0)
+        """Wait for words in the log after its first `start` characters; return whether they are there."""
+        return eventually(lambda: words in self.log[start:])
 
     def assert_healthy(self) -> None:
         """Check that the daemon is running and has logged no traceback."""
@@ -79,7 +80,7 @@ class Daemon:
         """Stop the process."""
         self._process.terminate()
         try:
-            self._process.wait(SECONDS)
+            self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(SECONDS)
