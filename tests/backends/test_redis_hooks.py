@@ -1,27 +1,22 @@
 """Hooks in Redis: the contract, and nodes that stop, die and fail over."""
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.task import deferLater
 from txredisapi import ConnectionError as LostConnection
 
 from pushd.backends.interface import BackendEvents
 from pushd.backends.redis import outbox
-from pushd.backends.redis.address import parse_url
-from pushd.backends.redis.backend import RedisOptions
 from pushd.backends.redis.scripts import HOOK, Script
 from pushd.core.message import Message, draft
-from tests.backends.backend_harness import Make, Wait
 from tests.backends.contract_hooks import FULL, HooksContract, Outbox
 from tests.backends.nodes import Node
 from tests.backends.redis_server import RedisServer, until
 from tests.backends.sentinels import Watched
-from tests.backends.test_redis import Hearing
+from tests.backends.test_redis import Hearing, HearingContract
 from tests.backends.test_redis_leases import pause
 
 
@@ -35,27 +30,10 @@ class HearingDeadLetters(Hearing):
         assert await self._subscriptions.ready(("$hooks/**",), 5)
 
 
-class TestRedisHooks(HooksContract):
+class TestRedisHooks(HearingContract, HooksContract):
     """The contract of hooks, in Redis."""
 
-    @pytest.fixture
-    def make(self, redis: RedisServer) -> Make:
-        """Return Redis backends, on an empty Redis."""
-        from twisted.internet import reactor
-
-        return lambda bounds, rules: HearingDeadLetters(
-            parse_url(redis.url), RedisOptions(), bounds, reactor, time.time, rules
-        )
-
-    @pytest.fixture
-    def wait(self) -> Wait:
-        """Wait, by the clock of Redis."""
-        from twisted.internet import reactor
-
-        async def wait(seconds: float) -> None:
-            await deferLater(reactor, seconds)
-
-        return wait
+    hearing = HearingDeadLetters
 
 
 # Several nodes

@@ -1,7 +1,6 @@
 """Members in Redis: the contract, and members of several nodes that crash, freeze and come back."""
 
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,21 +9,17 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 
 from pushd.backends.interface import BackendEvents
 from pushd.backends.redis import presence
-from pushd.backends.redis.address import parse_url
-from pushd.backends.redis.backend import RedisOptions
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Unavailable
 from pushd.core.presence import Change, EndLease, Enter, Leave, Renew, Update
-from tests.backends.backend_harness import Make, Wait
 from tests.backends.contract_presence import PresenceContract, replay
 from tests.backends.leased_records import Owner
 from tests.backends.redis_server import RedisServer, until, until_told
 from tests.backends.sentinels import Watched
-from tests.backends.test_redis import Hearing
+from tests.backends.test_redis import Hearing, HearingContract
 from tests.backends.test_redis_leases import TERM, pause
 
 
@@ -44,27 +39,10 @@ class HearingEvents(Hearing):
         assert await self._subscriptions.ready(("$presence/**",), 5)
 
 
-class TestRedisPresence(PresenceContract):
+class TestRedisPresence(HearingContract, PresenceContract):
     """The contract of presence, in Redis."""
 
-    @pytest.fixture
-    def make(self, redis: RedisServer) -> Make:
-        """Return Redis backends, on an empty Redis."""
-        from twisted.internet import reactor
-
-        return lambda bounds, rules: HearingEvents(
-            parse_url(redis.url), RedisOptions(), bounds, reactor, time.time, rules
-        )
-
-    @pytest.fixture
-    def wait(self) -> Wait:
-        """Wait, and a bit longer, so that what is due has happened."""
-        from twisted.internet import reactor
-
-        async def wait(seconds: float) -> None:
-            await deferLater(reactor, seconds + 0.3)
-
-        return wait
+    hearing = HearingEvents
 
 
 # Several nodes
