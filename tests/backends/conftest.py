@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from pushd.backends.redis import audiences, kicks, usage
 from pushd.core.channel_rules import ChannelRule, ChannelRules
 from pushd.core.history import Bounds
 from tests.backends.backend_harness import BackendHarness, Make, ManualClock, Wait
@@ -15,6 +16,14 @@ from tests.backends.redis_server import RedisServer
 from tests.backends.sqlite_harness import SqliteHarness
 
 Start = Callable[..., Awaitable[BackendHarness]]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Let nodes wait for a slow Redis and for other nodes, unless the test stops its own Redis."""
+    if "own_redis" not in request.fixturenames:
+        for module in (audiences, kicks, usage):
+            monkeypatch.setattr(module, "_TIMEOUT_SECONDS", 10.0)
 
 
 @pytest.fixture
