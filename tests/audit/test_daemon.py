@@ -233,7 +233,7 @@ def test_file_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
         str(tmp_path / "none" / "audit.log"),
     ]
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*TWISTD, *options], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*TWISTD, *options], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120)
     assert done.returncode != 0
     assert "option --log-audit: " in done.stderr and "No such file or directory" in done.stderr
     assert "Traceback" not in done.stderr

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from pushd.backends.redis import audiences, kicks, usage
 from pushd.core.channel_rules import ChannelRule, ChannelRules
 from pushd.core.history import Bounds
 from tests.backends.backend_harness import BackendHarness, Make, ManualClock, Wait
 from tests.backends.nodes import Node
+from tests.backends.patience import wait_for_nodes
 from tests.backends.redis_server import RedisServer
 from tests.backends.sqlite_harness import SqliteHarness
 
@@ -22,8 +22,7 @@ Start = Callable[..., Awaitable[BackendHarness]]
 def patience(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Let nodes wait for a slow Redis and for other nodes, unless the test stops its own Redis."""
     if "own_redis" not in request.fixturenames:
-        for module in (audiences, kicks, usage):
-            monkeypatch.setattr(module, "_TIMEOUT_SECONDS", 10.0)
+        wait_for_nodes(monkeypatch)
 
 
 @pytest.fixture
