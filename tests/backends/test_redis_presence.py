@@ -15,7 +15,8 @@ from pushd.backends.redis import presence
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Unavailable
 from pushd.core.presence import Change, EndLease, Enter, Leave, Renew, Update
-from tests.backends.contract_presence import PresenceContract, replay
+from tests.backends.changed_scripts import ADVANCED, advance, change_scripts
+from tests.backends.contract_presence import GRACE, PresenceContract, replay
 from tests.backends.leased_records import Owner
 from tests.backends.redis_server import RedisServer, until, until_told
 from tests.backends.sentinels import Watched
@@ -54,12 +55,13 @@ class Member:
     def __init__(self, url: str, **options: Any) -> None:
         self.node = Owner(url, **{"lease_seconds": TERM} | options)
         self.presence = self.node.backend.presence
+        change_scripts(self.node.backend, ADVANCED)
 
     async def start(self) -> "Member":
         """Start it."""
         await self.node.start()
         await until(lambda: self.node.owner, "a lease")
-        self.presence.reconfigure(1.0, 100_000)
+        self.presence.reconfigure(GRACE, 100_000)
         return self
 
     async def apply(self, *changes: Change) -> None:
@@ -114,6 +116,13 @@ async def until_listed(member: Member, **wanted: int) -> None:
     await until_told(is_listed, f"{wanted}")
 
 
+async def pass_grace(redis: RedisServer, *nodes: Member) -> None:
+    """Let the grace of all lost connections be over, and members leave."""
+    advance(redis, GRACE * 1.2)
+    for each in nodes:
+        await each.presence._sweep()
+
+
 async def check_replay(member: Member) -> None:
     """Check that the list is the replay of the events."""
     assert set(replay(await member.events())) == set(await member.listed())
@@ -134,11 +143,12 @@ async def test_lost_connection_returns_to_another_node(redis: RedisServer, membe
     one, other = await member_node(redis.url), await member_node(redis.url)
     await one.apply(Enter("c", "a"), Leave("c", "a", "timeout", False))
     await other.apply(Enter("c", "a"))
-    await pause(1.5)
+    await pass_grace(redis, one, other)
     assert await other.told() == ["enter a"]
     await one.apply(Enter("c", "b"))
     await one.node.stop()
     assert await other.listed() == {"a": 1, "b": 0}
+    await pass_grace(redis, other)
     await until_listed(other, a=1)
     assert (await other.events())[-1]["reason"] == "shutdown"
     await check_replay(other)
@@ -147,13 +157,18 @@ async def test_lost_connection_returns_to_another_node(redis: RedisServer, membe
 async def test_members_of_a_node_that_vanished_leave(redis: RedisServer, member_node: StartMember) -> None:
     one, other = await member_node(redis.url), await member_node(redis.url)
     await one.apply(
-        *[Enter("c", f"m{number:04}") for number in range(700)], Enter("c", "both"), Renew("c", "lease", 60)
+        *[Enter("c", f"m{number:04}") for number in range(700)], Enter("c", "both"), Renew("c", "lease", 10 * GRACE)
     )
     await other.apply(Enter("c", "both"), Enter("c", "other"))
     one.node.vanish()
     one.presence._loop.stop()
+
+    async def has_no_connections() -> bool:
+        return sum((await other.listed()).values()) == 2
+
+    await until_told(has_no_connections, "the end of the lease")
+    await pass_grace(redis, other)
     await until_listed(other, both=1, lease=0, other=1)
-    await pause(1.2)
     await check_replay(other)
     one.node.return_()
     await until(lambda: one.node.owner != "", "a lease")
@@ -163,7 +178,7 @@ async def test_members_of_a_node_that_vanished_leave(redis: RedisServer, member_
 
     await until_told(is_back, "all members")
     assert (await other.listed())["both"] == 2
-    await pause(1.2)
+    await pass_grace(redis, one, other)
     await check_replay(other)
 
 
@@ -187,7 +202,7 @@ async def test_flushed_redis_gets_all_members_back(redis: RedisServer, member_no
     redis.ask("FLUSHALL")
     await until_listed(one, a=1, b=1)
     await until(lambda: one.node.backend._commands.epoch == other.node.backend._commands.epoch, "the epoch")
-    await pause(1.2)
+    await pass_grace(redis, one, other)
     await check_replay(one)
     assert replay(await one.events()) == {"a": 1, "b": None}
 
@@ -242,6 +257,7 @@ async def test_restarted_redis_keeps_members(own_redis: Callable[..., RedisServe
     for each in (one, other):
         await each.node.until_well()
     await pause(TERM * 1.5)
+    await pass_grace(redis, one, other)
     assert await one.listed() == {"a": 1, "b": 1}
     assert await one.told() == ["enter a", "enter b"]
 
@@ -265,7 +281,8 @@ async def test_new_master_gets_the_members_that_it_has_missed(tmp_path: Path, me
         for each in (one, other):
             await each.node.until_well()
         await until_listed(one, a=1, b=1, leased=0)
-        await pause(TERM + 1.2)
+        await pause(TERM)
+        await pass_grace(watched.replica, one, other)
         assert await other.listed() == {"a": 1, "b": 1, "leased": 0}
         await check_replay(other)
         assert replay(await other.events()) == {"a": 1, "b": None, "leased": None}
