@@ -32,7 +32,7 @@ quick: .venv/.test ## Run the fast tests (core, wire formats, sockets, settings)
 test: .venv/.test ## Run all tests except the slow ones, or the tests that ARGS selects.
 	@.ci/tools
 	@.ci/node
-	@$(PYTEST) -m "not slow" $(ARGS)
+	@$(PYTEST) -p tests.one_browser -m "not slow" $(ARGS)
 
 test-slow: .venv/.test ## Run the slow tests (load, faults, long runs) in up to 15 minutes.
 	@.ci/tools

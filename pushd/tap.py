@@ -236,9 +236,10 @@ def makeService(options: Options) -> IService:
     if links := service_links(os.environ):
         _log.info("Ignored variables that Kubernetes sets for Services: {names}", names=", ".join(links))
     _rotate_on_signal(out, daemon.reopen_logs, reactor)
-    daemon.setServiceParent(program)
     load = partial(options.load, options.folder, (*config.http.listen, *config.http.admin_listen, *config.tcp.listen))
+    # Before the daemon, since the signal would end the process, which accepts connections before it has started wholly.
     Reload(load, config, daemon, threshold, reactor).setServiceParent(program)
+    daemon.setServiceParent(program)
     return program
 
 

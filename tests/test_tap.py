@@ -4,6 +4,7 @@ import os
 import runpy
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,21 @@ def test_service_is_made_of_the_settings_and_the_reactor(reactor, made):
     options = parsed("--limits-message", "7")
     daemon = makeService(options)
     assert made == [(options.settings, reactor)]
-    assert [type(each) for each in IServiceCollection(daemon)] == [EmptyDaemon, Reload]
+    assert [type(each) for each in IServiceCollection(daemon)] == [Reload, EmptyDaemon]
+
+
+def test_reload_that_is_asked_for_during_the_start_follows_it(reactor, made, monkeypatch):
+    calls: list[Callable[[], None]] = []
+    reactor.callFromThread = calls.append
+    monkeypatch.setattr(EmptyDaemon, "startService", lambda _: signal.raise_signal(signal.SIGHUP))
+    program = makeService(parsed())
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        for service in IServiceCollection(program):
+            service.startService()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert len(calls) == 1
 
 
 def test_timers_use_the_monotonic_clock(reactor, made):
@@ -266,7 +281,8 @@ def test_sigusr1_opens_the_audit_log_anew(reactor, made, monkeypatch, tmp_path, 
     ignored: list[str] = []
     monkeypatch.setattr(tap._log, "warn", ignored.append)
     signal.raise_signal(signal.SIGUSR1)
-    assert next(iter(IServiceCollection(program))).reopened == 1
+    (daemon,) = (each for each in IServiceCollection(program) if isinstance(each, EmptyDaemon))
+    assert daemon.reopened == 1
     assert bool(ignored) is not (has_file or has_audit_log)
 
 

@@ -1,10 +1,8 @@
 """The daemon as a separate process, and the HTTP requests that tests send to it."""
 
 import json
-import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from http.client import HTTPConnection
@@ -12,8 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-ROOT = Path(__file__).parent.parent.parent
-TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+from tests.daemon.fork_server import ForkedProcess
+from tests.daemon.real import start
+
 HOST = "pushd.test"
 """A name that the browsers resolve to 127.0.0.1, like the name of a proxy."""
 START_SECONDS = 30.0
@@ -37,7 +36,7 @@ class Daemon:
         if config:
             (folder / "pushd.toml").write_text(config)
             self._options = ["--config", str(folder / "pushd.toml")]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedProcess | None = None
 
     @property
     def url(self) -> str:
@@ -46,29 +45,10 @@ class Daemon:
 
     def start(self) -> "Daemon":
         """Start it. After a stop it uses the same port again."""
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
-        with self._log.open("wb") as log:
-            endpoint = f"tcp:{self.port}:interface=127.0.0.1"
-            options = [
-                "-n",
-                "--pidfile=",
-                "pushd",
-                "--http",
-                endpoint,
-                "--tcp",
-                "none",
-                "--http-hosts",
-                HOST,
-                *self._options,
-            ]
-            self._process = subprocess.Popen(
-                [*TWISTD, *options],
-                cwd=self._folder,
-                env=environ | {"PYTHONPATH": str(ROOT)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self._log.write_bytes(b"")
+        endpoint = f"tcp:{self.port}:interface=127.0.0.1"
+        words = ["pushd", "--http", endpoint, "--tcp", "none", "--http-hosts", HOST, *self._options]
+        self._process = start(self._log, words)
         self.port = wait(self._find_port, "the daemon listens", START_SECONDS)
         return self
 

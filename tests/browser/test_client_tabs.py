@@ -23,6 +23,8 @@ OPEN = """async (url) => {
   await new Promise((resolve) => subscription.on("begin", resolve));
 }"""
 REPLACED_SECONDS = 10.0
+TABS = int(os.environ.get("PUSHD_TABS", "4"))
+"""The tabs whose leader is replaced, and how often it is."""
 ROUNDS = int(os.environ.get("PUSHD_TAB_ROUNDS", "50"))
 
 
@@ -121,7 +123,7 @@ def freeze(tab: Tab) -> CDPSession:
 def test_leader_is_replaced_without_loss(chromium: Browser, daemon: Daemon) -> None:
     context = chromium.new_context()
     try:
-        tabs = Tabs(context, daemon, 4)
+        tabs = Tabs(context, daemon, TABS)
         longest = 0.0
         for _, kind in zip(range(ROUNDS), cycle(("closed", "killed", "frozen")), strict=False):
             tabs.publish()

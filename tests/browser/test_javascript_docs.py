@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.daemon import ROOT, Daemon, wait
+from tests.browser.daemon import Daemon, wait
+from tests.daemon.real import ROOT
 
 pytestmark = pytest.mark.system
 

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from pushd_client.pytest_plugin import PushdDaemon, running_daemon
 
-from tests.browser.daemon import ROOT
+from tests.daemon.real import ROOT
 
 EXAMPLES = ROOT / "examples/python"
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Error, Page
 
-from tests.browser.daemon import ROOT, Daemon, wait
+from tests.browser.daemon import Daemon, wait
 from tests.browser.screen import open_blank
+from tests.daemon.real import ROOT
 
 pytestmark = pytest.mark.system
 

@@ -13,15 +13,42 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tests.daemon.clients import SECONDS, Http, Lines, Response
+from tests.daemon.fork_server import ROOT as ROOT
+from tests.daemon.fork_server import ForkedProcess, fork_server
 
-ROOT = Path(__file__).parent.parent.parent
-TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "pushd"]
+_FOREGROUND = ("-n", "--pidfile=")
+TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", *_FOREGROUND, "pushd"]
 START_SECONDS = 60.0
-_STOP_SECONDS = 10.0
+
+
+def start(
+    log: Path, words: Sequence[str], environ: Mapping[str, str] | None = None, *, is_forked: bool = True
+) -> "subprocess.Popen[bytes] | ForkedProcess":
+    """Start `twistd -n` with some words in the directory of its log; return the process.
+
+    :param environ: further environment variables.
+    :param is_forked: whether the fork server starts it.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
+    variables = inherited | {"PYTHONPATH": str(ROOT)} | dict(environ or {})
+    if is_forked:
+        return fork_server().start(log, [*_FOREGROUND, *words], variables)
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [*TWISTD[:-1], *words],
+            cwd=log.parent,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
 
 
 class Daemon:
-    """`twistd -n pushd` on free ports of 127.0.0.1, logging to a file."""
+    """`twistd -n pushd` on free ports of 127.0.0.1, logging to a file.
+
+    The fork server starts it, unless twistd or the interpreter have options of their own.
+    """
 
     def __init__(
         self,
@@ -30,26 +57,20 @@ class Daemon:
         twistd: Sequence[str] = (),
         log: str = "pushd.log",
         environ: Mapping[str, str] | None = None,
+        is_forked: bool = True,
     ) -> None:
         """
         :param options: those of pushd.
         :param twistd: further options of twistd.
         :param log: the file of the log; one that twistd opens must be named in its options.
         :param environ: further environment variables.
+        :param is_forked: whether the fork server may start it; the exit status is unknown then.
         """
         listen = "tcp:0:interface=127.0.0.1"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PUSHD_")}
+        words = [*twistd, "pushd", "--http", listen, "--tcp", listen, "--log-format", "text", *options]
         self._log = directory / log
         self._log.write_bytes(b"")
-        with self._log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [*TWISTD[:-1], *twistd, "pushd", "--http", listen, "--tcp", listen, "--log-format", "text", *options],
-                cwd=directory,
-                env=inherited | {"PYTHONPATH": str(ROOT)} | dict(environ or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
+        self._process = start(self._log, words, environ, is_forked=is_forked and not twistd and environ is None)
         self.http_port, self.tcp_port = self._port("http"), self._port("tcp")
 
     @property
@@ -76,14 +97,20 @@ class Daemon:
         assert self.is_alive, self.log[-2000:]
         assert not re.search("Traceback|Unhandled", self.log), self.log[-8000:]
 
-    def stop(self) -> None:
-        """Stop the process."""
+    def kill(self) -> None:
+        """Kill the process (SIGKILL)."""
+        self._process.kill()
+        self._process.wait(SECONDS)
+
+    def stop(self, seconds: float = SECONDS) -> bool:
+        """Stop the process, which is killed after some seconds; return whether it was not."""
         self._process.terminate()
         try:
-            self._process.wait(_STOP_SECONDS)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(SECONDS)
+            self.kill()
+            return False
+        return True
 
     def _port(self, name: str) -> int:
         listening = re.compile(rf"{name} listens on 127\.0\.0\.1:([0-9]+)")

@@ -11,14 +11,15 @@ from pathlib import Path
 
 from tests.backends.redis_server import RedisServer
 from tests.backends.sentinels import Watched
+from tests.daemon.real import Daemon
 from tests.model.record import Record
 from tests.soak.transports import Ports
-from tests.system.fork_server import ForkServer
-from tests.system.forked_daemon import ForkedDaemon
 
 Injection = Callable[[], Awaitable[None]]
 
 _HEALTHY_SECONDS = 30.0
+_STOP_SECONDS = 20.0
+"""A daemon that stops gives its clients some seconds to read what was sent."""
 _FAILOVER_SECONDS = 90.0
 """How long a failover may take: Sentinel does nothing for 30 s, its TILT mode, after it did not run for 2 s."""
 _TROUBLE = re.compile(r"Traceback|Unhandled")
@@ -27,13 +28,12 @@ _TROUBLE = re.compile(r"Traceback|Unhandled")
 class Node:
     """A daemon that is stopped and started again."""
 
-    def __init__(self, name: str, home: Path, fork_server: ForkServer, options: Sequence[str], record: Record) -> None:
+    def __init__(self, name: str, home: Path, options: Sequence[str], record: Record) -> None:
         self.name = name
         self._home = home
-        self._fork_server = fork_server
         self._options = options
         self._record = record
-        self._daemon: ForkedDaemon | None = None
+        self._daemon: Daemon | None = None
         home.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -44,7 +44,7 @@ class Node:
 
     async def start(self) -> None:
         """Start the daemon."""
-        self._daemon = await asyncio.to_thread(ForkedDaemon, self._home, self._fork_server, *self._options)
+        self._daemon = await asyncio.to_thread(Daemon, self._home, *self._options)
         self._record.note(f"{self.name} has started")
 
     async def stop(self, *, kill: bool = False) -> None:
@@ -53,7 +53,10 @@ class Node:
         if daemon is None:
             return
         self._record.restart(f"{self.name} is {'killed' if kill else 'stopped'}")
-        await asyncio.to_thread(daemon.kill if kill else daemon.stop)
+        if kill:
+            await asyncio.to_thread(daemon.kill)
+        else:
+            assert await asyncio.to_thread(daemon.stop, _STOP_SECONDS), f"{self.name} did not stop"
         if found := _TROUBLE.search(log := daemon.log):
             self._record.fault(f"the log of {self.name} has an error: {log[found.start() :][:2000]}")
 
@@ -86,13 +89,10 @@ class Backend:
     :ivar faults: the faults that are injected, by name.
     """
 
-    def __init__(
-        self, home: Path, fork_server: ForkServer, options: Sequence[str], record: Record, rng: random.Random
-    ) -> None:
+    def __init__(self, home: Path, options: Sequence[str], record: Record, rng: random.Random) -> None:
         self.nodes: list[Node] = []
         self.faults: dict[str, Injection] = {}
         self._home = home
-        self._fork_server = fork_server
         self._options = options
         self._record = record
         self._rng = rng
@@ -124,7 +124,7 @@ class Backend:
             await node.until_healthy()
 
     def _add_node(self, name: str, *options: str) -> Node:
-        node = Node(name, self._home / name, self._fork_server, (*options, *self._options), self._record)
+        node = Node(name, self._home / name, (*options, *self._options), self._record)
         self.nodes.append(node)
         return node
 
@@ -141,10 +141,8 @@ class Backend:
 class Memory(Backend):
     """One daemon with its history in memory: each restart begins an epoch."""
 
-    def __init__(
-        self, home: Path, fork_server: ForkServer, options: Sequence[str], record: Record, rng: random.Random
-    ) -> None:
-        super().__init__(home, fork_server, options, record, rng)
+    def __init__(self, home: Path, options: Sequence[str], record: Record, rng: random.Random) -> None:
+        super().__init__(home, options, record, rng)
         self._add_node("daemon")
         self.faults = {
             "freeze": self._freeze_node,
@@ -162,10 +160,8 @@ class Memory(Backend):
 class Sqlite(Backend):
     """One daemon with its history in a file, which survives every restart."""
 
-    def __init__(
-        self, home: Path, fork_server: ForkServer, options: Sequence[str], record: Record, rng: random.Random
-    ) -> None:
-        super().__init__(home, fork_server, options, record, rng)
+    def __init__(self, home: Path, options: Sequence[str], record: Record, rng: random.Random) -> None:
+        super().__init__(home, options, record, rng)
         sync = rng.choice(("normal", "full"))
         self._add_node("daemon", "--data-dir", str(home / "data"), "--backend-sync", sync)
         self.faults = {
@@ -187,10 +183,8 @@ class Redis(Backend):
     In some rounds it may lose its newest data when it is killed, or is flushed.
     """
 
-    def __init__(
-        self, home: Path, fork_server: ForkServer, options: Sequence[str], record: Record, rng: random.Random
-    ) -> None:
-        super().__init__(home, fork_server, options, record, rng)
+    def __init__(self, home: Path, options: Sequence[str], record: Record, rng: random.Random) -> None:
+        super().__init__(home, options, record, rng)
         # With "everysec" a write may be postponed until after its answer, while the previous one is synchronized.
         self._is_durable = rng.random() < 0.6
         sync = "always" if self._is_durable else "everysec"
@@ -249,10 +243,8 @@ class Redis(Backend):
 class Sentinel(Backend):
     """Two daemons that share a Redis with a replica, which becomes the master when the Redis is frozen or killed."""
 
-    def __init__(
-        self, home: Path, fork_server: ForkServer, options: Sequence[str], record: Record, rng: random.Random
-    ) -> None:
-        super().__init__(home, fork_server, options, record, rng)
+    def __init__(self, home: Path, options: Sequence[str], record: Record, rng: random.Random) -> None:
+        super().__init__(home, options, record, rng)
         self._watched: Watched | None = None
         self._has_failed_over = False
         self.faults = {

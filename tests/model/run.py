@@ -14,7 +14,6 @@ from tests.model.checker import Checker
 from tests.model.publishers import Publisher
 from tests.model.record import Limits, Record, check_ids
 from tests.model.subscribers import Habits, Subscriber
-from tests.system.fork_server import ForkServer
 
 ROUND_SECONDS = 5.0
 """How long clients are at work before a round is settled and checked."""
@@ -60,11 +59,11 @@ class Round:
         self.subscribers: list[Subscriber] = []
         self._seconds = seconds
 
-    async def run(self, directory: Path, fork_server: ForkServer) -> None:
+    async def run(self, directory: Path) -> None:
         """Run the round and check it."""
         self.record.note(f"{self.backend}, seed {self.seed}, {' '.join(self.setting.options)}")
         rng = random.Random(f"{self.seed}/backend")
-        backend = BACKENDS[self.backend](directory, fork_server, self.setting.options, self.record, rng)
+        backend = BACKENDS[self.backend](directory, self.setting.options, self.record, rng)
         try:
             await backend.start()
             await self._work(backend)
@@ -134,21 +133,18 @@ class Run:
 
     def run(self) -> bool:
         """Run the rounds, with a seed that increases by one; return whether all were without a fault."""
-        fork_server, start = ForkServer(), time.monotonic()
-        try:
-            while self.failed is None and (not self.rounds or time.monotonic() - start < self._seconds):
-                backend = self._backends[self.rounds % len(self._backends)]
-                self._run_round(backend, self._seed + self.rounds // len(self._backends), fork_server)
-        finally:
-            fork_server.close()
+        start = time.monotonic()
+        while self.failed is None and (not self.rounds or time.monotonic() - start < self._seconds):
+            backend = self._backends[self.rounds % len(self._backends)]
+            self._run_round(backend, self._seed + self.rounds // len(self._backends))
         return self.failed is None
 
-    def _run_round(self, backend: str, seed: int, fork_server: ForkServer) -> None:
+    def _run_round(self, backend: str, seed: int) -> None:
         round = Round(backend, seed)
         start = time.monotonic()
         with tempfile.TemporaryDirectory() as directory:
             try:
-                asyncio.run(round.run(Path(directory), fork_server))
+                asyncio.run(round.run(Path(directory)))
             except Exception as error:
                 traceback.print_exception(error)
                 round.record.fault(f"the round was not completed: {error!r}")

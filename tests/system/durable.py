@@ -14,29 +14,18 @@ from pushd.backends.sqlite.rows import MESSAGE_COLUMNS, RECORD_COLUMNS, MessageR
 from pushd.backends.sqlite.schema import migrate
 from pushd.core.message import TEXT, Message
 from tests.daemon.real import TWISTD, Daemon
-from tests.system.fork_server import ForkServer
-from tests.system.forked_daemon import ForkedDaemon
 
 NO_EVICTION = ("--history-messages", "10000000", "--history-bytes", "8GiB", "--history-total-bytes", "8GiB")
 """Options with which nothing is evicted."""
 
 
-class DurableDaemon(ForkedDaemon):
+class DurableDaemon(Daemon):
     """`twistd -n pushd --data-dir`."""
 
-    def __init__(
-        self, home: Path, *options: str, data: Path | None = None, fork_server: ForkServer | None = None
-    ) -> None:
-        """
-        :param home: directory of the log, and of the history unless `data` is given.
-        :param fork_server: starts the daemon without the time for imports.
-        """
+    def __init__(self, home: Path, *options: str, data: Path | None = None, is_forked: bool = True) -> None:
+        """:param home: directory of the log, and of the history unless `data` is given."""
         home.mkdir(exist_ok=True)
-        options = ("--data-dir", str(data or home / "data"), *options)
-        if fork_server is None:
-            Daemon.__init__(self, home, *options)
-        else:
-            super().__init__(home, fork_server, *options)
+        super().__init__(home, "--data-dir", str(data or home / "data"), *options, is_forked=is_forked)
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of the process in seconds."""

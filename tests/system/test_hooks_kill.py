@@ -20,10 +20,8 @@ from tests.backends.sentinels import Watched
 from tests.daemon.clients import Lines
 from tests.daemon.real import Daemon, eventually
 from tests.system.durable import NO_EVICTION, DurableDaemon
-from tests.system.fork_server import ForkServer
-from tests.system.test_durable_kill import HttpPublisher, LinePublisher, fork_server
+from tests.system.test_durable_kill import HttpPublisher, LinePublisher
 
-__all__ = ["fork_server"]
 pytestmark = pytest.mark.system
 
 SECRET = f"whsec_{base64.b64encode(os.urandom(32)).decode()}"
@@ -127,18 +125,16 @@ def publish_until_killed(daemon: DurableDaemon, first: int, count: int) -> list[
 
 
 @pytest.mark.parametrize("rounds", [4, pytest.param(40, marks=pytest.mark.slow)])
-def test_every_acknowledged_publish_is_reported(
-    tmp_path: Path, fork_server: ForkServer, receiver: Receiver, rounds: int
-) -> None:
+def test_every_acknowledged_publish_is_reported(tmp_path: Path, receiver: Receiver, rounds: int) -> None:
     chance = random.Random(11)
     file = configure(tmp_path, receiver.server.server_port, "publish")
     options = (*NO_EVICTION, "--config", str(file))
     acknowledged: list[tuple[str, str, str]] = []
     for number in range(rounds):
-        daemon = DurableDaemon(tmp_path, *options, fork_server=fork_server)
+        daemon = DurableDaemon(tmp_path, *options)
         # Counted, not timed: a fast machine must not publish more than a backlog of 100,000 events holds.
         acknowledged += publish_until_killed(daemon, number * 1_000_000, chance.randrange(20, 1000))
-    daemon = DurableDaemon(tmp_path, *options, fork_server=fork_server)
+    daemon = DurableDaemon(tmp_path, *options)
     try:
         receiver.failing = 0.05
         ids = {id for id, _, _ in acknowledged}

@@ -25,8 +25,8 @@ def durable(tmp_path: Path) -> Iterator[Start]:
     """Start a daemon, again with the same history."""
     running: list[DurableDaemon] = []
 
-    def start(*options: str) -> DurableDaemon:
-        running.append(DurableDaemon(tmp_path, *options))
+    def start(*options: str, is_forked: bool = True) -> DurableDaemon:
+        running.append(DurableDaemon(tmp_path, *options, is_forked=is_forked))
         return running[-1]
 
     yield start
@@ -107,7 +107,7 @@ def test_patience_bounds_the_shutdown(durable: Start) -> None:
 
 
 def test_second_signal_exits_at_once(durable: Start) -> None:
-    daemon = durable("--limits-queue-bytes", "64MiB", "--stop-patience", "3600")
+    daemon = durable("--limits-queue-bytes", "64MiB", "--stop-patience", "3600", is_forked=False)
     with stalled(daemon), daemon.http() as http:
         http.request("GET", "/health/ready")
         daemon._process.send_signal(signal.SIGTERM)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.daemon import ROOT, Daemon
+from tests.browser.daemon import Daemon
 from tests.clients.js.test_cuts import TRANSPORTS
+from tests.daemon.real import ROOT
 from tests.programs import find_client_node, find_javascript_runtime
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]

@@ -1,7 +1,6 @@
 """A daemon that is killed and restarted: no message is lost, none is published or received twice."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,14 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from tests.clients.python.cutting_proxy import CuttingProxy
-from tests.clients.python.flavours import FLAVOURS, Flavour, Twisted
+from tests.clients.python.flavours import FLAVOURS, SECONDS, Flavour, Twisted
 from tests.system.durable import NO_EVICTION, DurableDaemon
-from tests.system.fork_server import ForkServer
 
 pytestmark = pytest.mark.system
 
 KILLS = 3
-LONGEST = 0.3
-"""The most seconds from a start to a kill."""
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    """A server that starts daemons without the time for imports."""
-    fork_server = ForkServer()
-    yield fork_server
-    fork_server.close()
+MOST = 60
+"""The most messages that are accepted from a start to a kill."""
 
 
 @pytest.mark.parametrize(
@@ -36,13 +26,11 @@ def fork_server() -> Iterator[ForkServer]:
     list(zip(FLAVOURS, ["sse", "websocket", "sse"], strict=True)),
     ids=["sync", "asyncio", "twisted"],
 )
-async def test_kills_lose_and_repeat_nothing(
-    kind: type[Flavour], transport: str, fork_server: ForkServer, tmp_path: Path
-) -> None:
+async def test_kills_lose_and_repeat_nothing(kind: type[Flavour], transport: str, tmp_path: Path) -> None:
     from twisted.internet import reactor
 
     def start() -> DurableDaemon:
-        return DurableDaemon(tmp_path, "--backend-sync", "normal", *NO_EVICTION, fork_server=fork_server)
+        return DurableDaemon(tmp_path, "--backend-sync", "normal", *NO_EVICTION)
 
     draw = random.Random(kind.name)
     daemon = await deferToThread(start)
@@ -58,15 +46,22 @@ async def test_kills_lose_and_repeat_nothing(
             number += 1
             accepted.append((await clients[0].publish(f"kill/{name}", f"{name} {number}")).id)
 
+    async def until_accepted(more: int) -> None:
+        count = len(accepted) + more
+        deadline = reactor.seconds() + SECONDS
+        while len(accepted) < count:
+            assert reactor.seconds() < deadline, f"{count - len(accepted)} of {more} messages are still not accepted"
+            await deferLater(reactor, 0.005)
+
     try:
         await subscription.open()
         publishing: list[Deferred[Any]] = [ensureDeferred(publish(name)) for name in "ab"]
         for _ in range(KILLS):
-            await deferLater(reactor, draw.uniform(0.05, LONGEST))
+            await until_accepted(draw.randrange(2, MOST))
             await deferToThread(daemon.kill)
             daemon = await deferToThread(start)
             proxy.target(daemon.http_port)
-        await deferLater(reactor, 0.2)
+        await until_accepted(10)
         is_over = True
         await gatherResults(publishing, consumeErrors=True)
         received = await subscription.take(len(accepted))
@@ -76,20 +71,17 @@ async def test_kills_lose_and_repeat_nothing(
             await client.close()
         await proxy.close()
         await deferToThread(daemon.stop)
-    assert len(accepted) > KILLS
     assert all(isinstance(each, Message) for each in received), received
     assert [each.id for each in stored] == [each.id for each in received]
     assert sorted(accepted) == sorted(each.id for each in stored)
     assert len({each.data for each in stored}) == len(stored)
 
 
-async def test_publish_that_was_stored_but_not_answered_is_published_once(
-    fork_server: ForkServer, tmp_path: Path
-) -> None:
+async def test_publish_that_was_stored_but_not_answered_is_published_once(tmp_path: Path) -> None:
     from twisted.internet import reactor
 
     def start() -> DurableDaemon:
-        return DurableDaemon(tmp_path, fork_server=fork_server)
+        return DurableDaemon(tmp_path)
 
     daemon = await deferToThread(start)
     proxy: Any = CuttingProxy(reactor, daemon.http_port, seed=1, longest=0)
