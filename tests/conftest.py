@@ -16,8 +16,8 @@ from twisted.python.failure import Failure
 
 from tests.garbage import freeze
 
-_TEST_SECONDS = 60
-_GRACE_TURNS = 50
+_TEST_SECONDS = 180
+_GRACE_TURNS = 200
 _TURN_SECONDS = 0.01
 
 # A shell without job control starts background jobs with SIGINT ignored, which child processes would inherit.

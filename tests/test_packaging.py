@@ -171,7 +171,7 @@ def test_programs_have_the_version(command: list[str]) -> None:
     module, *words = command
     code = f"from {module} import {'run' if words else 'main'} as run; run()"
     done = subprocess.run(
-        [sys.executable, "-c", code, *words, "--version"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, *words, "--version"], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.stdout.split() == [words[0] if words else "pushctl", __version__], done.stderr
 
@@ -187,7 +187,7 @@ def python(version: str) -> str:
     managed = Path(os.environ.get("PYENV_ROOT", "/nowhere")).glob(f"versions/{version}.*/bin/python3")
     for name in (sys.executable, f"python{version}", "/usr/bin/python3", *map(str, managed)):
         if program := shutil.which(name):
-            done = subprocess.run([program, "-c", CHECK], capture_output=True, text=True, timeout=30)
+            done = subprocess.run([program, "-c", CHECK], capture_output=True, text=True, timeout=120)
             if done.stdout.strip() == version:
                 return program
     pytest.skip(f"no Python {version} with its venv module")

@@ -38,7 +38,7 @@ async def test_leases(daemon: RunningDaemon) -> None:
     assert (answer.status, answer.json) == (200, {"channel": "chat/42", "id": "alice", "ttl": 30})
     await ask(daemon, "PUT /presence/chat/42/alice?ttl=30", b'{"name":"Alice"}')
     await ask(daemon, "PUT /presence/chat/42/alice")
-    await ask(daemon, "PUT /presence/chat/42/bob?ttl=0.5")
+    await ask(daemon, "PUT /presence/chat/42/bob?ttl=30.5")
     found = (await ask(daemon, "GET /presence/chat/42")).json
     alice = found["members"][0]
     assert alice.pop("since") > 1e9

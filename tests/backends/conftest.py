@@ -11,10 +11,18 @@ from pushd.core.channel_rules import ChannelRule, ChannelRules
 from pushd.core.history import Bounds
 from tests.backends.backend_harness import BackendHarness, Make, ManualClock, Wait
 from tests.backends.nodes import Node
+from tests.backends.patience import wait_for_nodes
 from tests.backends.redis_server import RedisServer
 from tests.backends.sqlite_harness import SqliteHarness
 
 Start = Callable[..., Awaitable[BackendHarness]]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Let nodes wait for a slow Redis and for other nodes, unless the test stops its own Redis."""
+    if "own_redis" not in request.fixturenames:
+        wait_for_nodes(monkeypatch)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from pushd.core.subscriber import Subscriber
 from pushd.hub.hub import Hub
 from pushd.hub.publishing import Receipt
 from pushd.metrics import Counters
+from tests.backends.changed_scripts import change_scripts
 from tests.backends.redis_server import until
 
 _SEPARATOR = b"\x1e"
@@ -140,13 +141,18 @@ class Ear:
 
 
 class Node:
-    """A hub with its store in Redis."""
+    """A hub with its store in Redis.
+
+    The lease clock goes on by at most a fifth of a term at a time, as with the usual term of ten seconds. So a short
+    lease does not end while the process of all nodes is stopped for a moment.
+    """
 
     def __init__(self, url: str, bounds: Bounds | None = None, clock: Any = None, **options: Any) -> None:
         if clock is None:
             from twisted.internet import reactor as clock
-        options.setdefault("publish_timeout", 2.0)
-        self.backend = RedisBackend(parse_url(url), RedisOptions(**options), bounds or Bounds(), clock, time.time)
+        own = RedisOptions(**options)
+        self.backend = RedisBackend(parse_url(url), own, bounds or Bounds(), clock, time.time)
+        change_scripts(self.backend, (b"MOST_PASSED = 2000", b"MOST_PASSED = %d" % round(200 * own.lease_seconds)))
         self.hub = Hub(self.backend, clock, Counters())
         self.accepted: list[Heard] = []
         self.refused: list[tuple[str, Refusal]] = []

@@ -14,7 +14,8 @@ from twisted.internet.task import deferLater
 
 from tests.programs import find_program
 
-_START_SECONDS = 10.0
+_START_SECONDS = 30.0
+_SECONDS = 30.0
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LEAST_PORT = 10_000
 
@@ -33,7 +34,7 @@ def free_port() -> int:
             return port
 
 
-async def until(condition: Callable[[], object], what: str | Callable[[], str], seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], object], what: str | Callable[[], str], seconds: float = _SECONDS) -> None:
     """Let the reactor turn until `condition` holds."""
     from twisted.internet import reactor
 
@@ -43,7 +44,7 @@ async def until(condition: Callable[[], object], what: str | Callable[[], str], 
         await deferLater(reactor, 0.005)
 
 
-async def until_told(condition: Callable[[], Awaitable[object]], what: str, seconds: float = 15.0) -> None:
+async def until_told(condition: Callable[[], Awaitable[object]], what: str, seconds: float = _SECONDS) -> None:
     """Ask again and again until what is told is true."""
     from twisted.internet import reactor
 

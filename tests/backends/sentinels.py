@@ -9,9 +9,11 @@ bind 127.0.0.1
 dir {folder}
 logfile {folder}/log
 sentinel monitor mymaster 127.0.0.1 {master} 2
-sentinel down-after-milliseconds mymaster 500
+sentinel down-after-milliseconds mymaster 1500
 sentinel failover-timeout mymaster 3000
 """
+_SECONDS = 60.0
+"""Sentinel does nothing for 30 seconds after it was stopped for two."""
 
 
 class Watched:
@@ -54,12 +56,12 @@ class Watched:
 
     async def ready(self) -> "Watched":
         """Wait until `is_ready`."""
-        await until(self.is_ready, "Sentinels that know all", 20)
+        await until(self.is_ready, "Sentinels that know all", _SECONDS)
         return self
 
     async def until_failed_over(self) -> None:
         """Wait until the replica is the master."""
-        await until(self.is_failed_over, "the replica as master", 20)
+        await until(self.is_failed_over, "the replica as master", _SECONDS)
 
     def rejoin(self) -> None:
         """After a failover, start the killed master again, as the replica of the new one."""

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
-from twisted.internet.task import deferLater
 
 from pushd.backends.interface import BackendEvents, PublishResult
 from pushd.backends.redis.address import parse_url
@@ -14,6 +14,7 @@ from pushd.core.history import Bounds
 from pushd.core.idempotency import IdempotencyKey
 from pushd.core.message import Draft, Message
 from tests.backends.backend_harness import Make, Wait
+from tests.backends.changed_scripts import ADVANCED, advance, change_scripts
 from tests.backends.contract import BackendContract
 from tests.backends.redis_server import RedisServer, until
 
@@ -39,6 +40,7 @@ class Hearing(RedisBackend):
             self.deleted += 1
 
         await super().start(listener._replace(on_message=hear, on_deleted=forgotten))
+        change_scripts(self, ADVANCED)
         for pattern in ("**", "$sys/**"):
             self.subscribe(pattern)
         await until(lambda: self._feed_link.protocol is not None, "the connection to Redis")
@@ -57,32 +59,47 @@ class Hearing(RedisBackend):
         await until(lambda: self.deleted > before or not known, "the deletion")
         return known
 
+    async def catch_up(self) -> None:
+        """Do what is done from time to time, after the clock of scripts was set forward."""
+        await self._heartbeat._send()
+        await self.presence._sweep()
 
-class TestRedis(BackendContract):
-    """All that every store promises, in Redis."""
 
-    counts_kept_of_patterns = False
+class HearingContract:
+    """Fixtures for a contract that Redis keeps."""
+
+    hearing: ClassVar[type[Hearing]] = Hearing
 
     @pytest.fixture
-    def make(self, redis: RedisServer) -> Make:
-        """Make it, on an empty Redis."""
+    def made(self) -> list[Hearing]:
+        """The backends of a test."""
+        return []
+
+    @pytest.fixture
+    def make(self, redis: RedisServer, made: list[Hearing]) -> Make:
+        """Return backends in one Redis, each with a prefix of its own."""
         from twisted.internet import reactor
 
-        made: list[None] = []
-
         def make(bounds: Bounds, rules: ChannelRules) -> RedisBackend:
-            made.append(None)
             options = RedisOptions(prefix=f"pushd{len(made)}:")
-            return Hearing(parse_url(redis.url), options, bounds, reactor, time.time, rules)
+            made.append(self.hearing(parse_url(redis.url), options, bounds, reactor, time.time, rules))
+            return made[-1]
 
         return make
 
     @pytest.fixture
-    def wait(self) -> Wait:
-        """Really wait: Redis goes by a clock of its own."""
-        from twisted.internet import reactor
+    def wait(self, redis: RedisServer, made: list[Hearing]) -> Wait:
+        """Set the clock of scripts forward, so that a test may take any time."""
 
         async def wait(seconds: float) -> None:
-            await deferLater(reactor, seconds)
+            advance(redis, seconds)
+            for backend in made:
+                await backend.catch_up()
 
         return wait
+
+
+class TestRedis(HearingContract, BackendContract):
+    """All that every store promises, in Redis."""
+
+    counts_kept_of_patterns = False

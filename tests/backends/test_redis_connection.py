@@ -4,7 +4,6 @@ import datetime
 import ipaddress
 from collections.abc import Awaitable, Callable
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import LoopingCall
 
 from pushd.backends.interface import BackendUnusable
 from pushd.core.cursor import NOW
@@ -25,6 +23,7 @@ from pushd.core.errors import Unavailable
 from pushd.core.peer import DAEMON
 from tests.backends.nodes import Ear, Node
 from tests.backends.redis_server import RedisServer, free_port, until
+from tests.worst.turns import ReactorTurns
 
 Start = Callable[..., Awaitable[Node]]
 Redis = Callable[..., RedisServer]
@@ -200,8 +199,6 @@ def _certificate(folder: Path, address: str) -> tuple[Path, Path]:
 
 @pytest.mark.system
 async def test_lost_connection_with_pending_calls_does_not_block_the_reactor(own_redis: Redis, node: Start) -> None:
-    from twisted.internet import reactor
-
     redis = own_redis("--appendonly", "yes")
     one = await node(redis.url)
     redis.freeze()
@@ -209,13 +206,10 @@ async def test_lost_connection_with_pending_calls_does_not_block_the_reactor(own
         Deferred.fromCoroutine(one.hub.queries.history(DAEMON, ("a",), NOW, 10, 1000)) for _ in range(3)
     ]
     calls.append(Deferred.fromCoroutine(one.backend.kick("alice")))
-    turns: list[float] = []
-    ticking = LoopingCall(lambda: turns.append(reactor.seconds()))
-    ticking.start(0.02)
-    redis.kill()
-    await until(lambda: one.backend._commands.link.protocol is None, "the loss", 1.5)
-    redis.start()
-    for call in calls:
-        await call
-    ticking.stop()
-    assert max(after - before for before, after in pairwise(turns)) < 1.0
+    with ReactorTurns() as turns:
+        redis.kill()
+        await until(lambda: one.backend._commands.link.protocol is None, "the loss")
+        redis.start()
+        for call in calls:
+            await call
+    assert turns.longest < 1.0

@@ -63,7 +63,10 @@ async def test_a_node_that_reconnects_keeps_the_order_and_reports_no_gap(redis: 
 
 async def test_it_is_refused_or_local_while_redis_is_away(own_redis: Callable[..., RedisServer], node: Start) -> None:
     redis = own_redis("--appendonly", "yes", "--appendfsync", "always")
-    one, local = await node(redis.url, publish_timeout=1.0), await node(redis.url, is_local_when_away=True)
+    one, local = (
+        await node(redis.url, publish_timeout=3.0),
+        await node(redis.url, publish_timeout=3.0, is_local_when_away=True),
+    )
     ears = [await one.ear("a"), await local.ear("a")]
     await one.publish("a", "before")
     await until(lambda: ears[1].texts == ["before"], "the message")

@@ -181,7 +181,7 @@ async def test_a_frozen_redis_makes_publishers_wait_for_so_long_and_no_longer(ow
     from twisted.internet import reactor
 
     redis = own_redis()
-    one, other = await node(redis.url, publish_timeout=1.0), await node(redis.url, publish_timeout=1.0)
+    one, other = await node(redis.url, publish_timeout=3.0), await node(redis.url, publish_timeout=3.0)
     ears = [await one.ear("a"), await other.ear("*")]
     stage = Scene([one, other])
     stage.ears = ears
@@ -192,15 +192,15 @@ async def test_a_frozen_redis_makes_publishers_wait_for_so_long_and_no_longer(ow
     for each in waiting:
         with pytest.raises(Unavailable):
             await each
-    assert 0.9 < reactor.seconds() - begin < 4.0
+    assert 2.9 < reactor.seconds() - begin < 20.0
     await until(lambda: one.hub.unavailable_reason and other.hub.unavailable_reason, "that it shows")
     with pytest.raises(Unavailable):
         await one.publish("a", "later")
-    await deferLater(reactor, 0.7)
-    begin = reactor.seconds()
+    await until(lambda: one.backend._commands.is_unavailable, "that Redis is away for so long")
+    refused = Deferred.fromCoroutine(one.publish("a", "at once"))
+    assert refused.called
     with pytest.raises(Unavailable):
-        await one.publish("a", "at once")
-    assert reactor.seconds() - begin < 0.9
+        await refused
     redis.thaw()
     for each_node in (one, other):
         await each_node.until_well()
@@ -243,7 +243,7 @@ async def test_a_redis_that_takes_no_writes_is_told_as_it_is(
     own_redis: Redis, scene: Scenes, sick: tuple[str, ...], well: tuple[str, ...], reason: str
 ) -> None:
     redis = own_redis()
-    stage = await scene(redis, publish_timeout=1.0)
+    stage = await scene(redis, publish_timeout=3.0)
     assert redis.ask(*sick) == b"OK"
     one, other = stage.nodes
     await until(lambda: one.refused and other.refused, "refusals")
@@ -268,7 +268,7 @@ async def test_scripts_that_redis_forgot_are_told_again(redis: RedisServer, scen
 
 async def test_while_redis_is_away_subscribers_stay_and_others_are_refused(own_redis: Redis, node: Start) -> None:
     redis = own_redis(*ALWAYS)
-    one = await node(redis.url, publish_timeout=1.0)
+    one = await node(redis.url, publish_timeout=3.0)
     ear = await one.ear("a")
     await one.publish("a", "before")
     redis.kill()
@@ -291,7 +291,7 @@ async def test_while_redis_is_away_subscribers_stay_and_others_are_refused(own_r
 
 async def test_local_delivery_reaches_the_subscribers_of_the_node_and_says_so(own_redis: Redis, node: Start) -> None:
     redis = own_redis(*ALWAYS)
-    one, other = [await node(redis.url, publish_timeout=1.5, is_local_when_away=True) for _ in range(2)]
+    one, other = [await node(redis.url, publish_timeout=3.0, is_local_when_away=True) for _ in range(2)]
     ears = [await one.ear("a"), await other.ear("a")]
     before = await one.publish("a", "before")
     await until(lambda: ears[1].texts == ["before"], "the message")
@@ -323,7 +323,7 @@ class SenderWire(ReadableWire):
 
 async def test_message_that_is_delivered_locally_has_its_sender(own_redis: Redis, node: Start) -> None:
     redis = own_redis()
-    one = await node(redis.url, publish_timeout=1.5, is_local_when_away=True)
+    one = await node(redis.url, publish_timeout=3.0, is_local_when_away=True)
     alice, peer = Peer("http", "::1", Grant.parse({"publish": ["a"]}, "alice", where="grant")), FakePeer(SenderWire())
     peer.on_close = one.hub.remove
     one.hub.add(peer.subscriber)

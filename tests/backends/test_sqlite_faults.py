@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -174,17 +175,22 @@ def test_pending_publishes_are_committed_at_the_stop(sqlite):
     assert data(harness.stored()) == [b"%d" % number for number in range(50)]
 
 
-def test_concurrent_publishes_share_commits(sqlite):
+def test_concurrent_publishes_share_commits(sqlite, monkeypatch):
     from twisted.internet.defer import Deferred
 
     harness = sqlite()
     answers: list[object] = []
+    all_wait = threading.Event()
+    thread = harness.backend._threads._writer_thread
+    commit = thread._commit
+    monkeypatch.setattr(thread, "_commit", lambda *arguments: all_wait.wait() and commit(*arguments))
 
     async def publish(message: Draft) -> None:
         answers.extend(await harness.backend.publish([message]))
 
     for number in range(500):
         Deferred.fromCoroutine(publish(draft(f"c/{number % 7}", b"x")))
+    all_wait.set()
     harness.wait_until(lambda: len(answers) == 500)
     assert harness.clock.wait(harness.backend.usage()).disk.commits <= 3
 

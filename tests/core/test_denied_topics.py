@@ -1,6 +1,7 @@
 """The index of denied topics agrees with the comparison of two topics."""
 
 from time import process_time
+from timeit import repeat
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +35,8 @@ def test_thousand_topics_are_compared_with_thousand_topics_in_one_turn() -> None
     denied = ["/".join(["*" if number >> bit & 1 else "a" for bit in range(10)]) + "/x" for number in range(1000)]
     index = DeniedTopics(denied)
     requested = [f"{'a/' * 10}{number}" for number in range(1000)]
-    start = process_time()
-    assert not any(index.intersects(topic) for topic in requested)
-    assert process_time() - start < 0.05
+
+    def compare() -> None:
+        assert not any(index.intersects(topic) for topic in requested)
+
+    assert min(repeat(compare, timer=process_time, repeat=5, number=1)) < 0.05

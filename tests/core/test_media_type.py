@@ -1,6 +1,7 @@
 """Media types: their syntax (RFC 9110), and their essence without parameters."""
 
 from time import process_time
+from timeit import repeat
 
 import pytest
 
@@ -52,9 +53,8 @@ def test_media_type_is_type_subtype_and_parameters(text: str, is_valid: bool) ->
     "text", ["a/b" + ";  " * 84 + "x", 'a/b;a="' + r"\\" * 120 + "x", "a/b" + " ;a=b" * 50 + " ;a="]
 )
 def test_invalid_media_type_is_found_quickly(text: str) -> None:
-    start = process_time()
     assert not is_media_type(text)
-    assert process_time() - start < 0.1
+    assert min(repeat(lambda: is_media_type(text), timer=process_time, repeat=3, number=1)) < 0.1
 
 
 @pytest.mark.parametrize(

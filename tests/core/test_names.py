@@ -4,6 +4,7 @@ import re
 import unicodedata
 from itertools import product
 from time import process_time
+from timeit import repeat
 
 import pytest
 from hypothesis import given
@@ -461,6 +462,9 @@ def test_scope_covers_what_one_of_its_topics_covers(granted: list[str], requeste
 def test_scope_of_thousand_topics_checks_thousand_topics_in_one_turn() -> None:
     granted = tuple("/".join(["*" if number >> bit & 1 else "a" for bit in range(10)]) + "/x" for number in range(1000))
     requested = [f"{'a/' * 10}{number}" for number in range(1000)]
-    scope, start = Scope(granted), process_time()
-    assert not any(scope.covers(topic) for topic in requested)
-    assert process_time() - start < 0.05
+    scope = Scope(granted)
+
+    def check() -> None:
+        assert not any(scope.covers(topic) for topic in requested)
+
+    assert min(repeat(check, timer=process_time, repeat=5, number=1)) < 0.05

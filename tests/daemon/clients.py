@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-SECONDS = 5.0
-"""The timeout of every read."""
+SECONDS = 30.0
+"""The timeout of every read and wait: only a daemon that is stuck exceeds it, however busy the machine is."""
 LISTED = "content-security-policy"
 """The header of an answer that may appear twice: both policies apply."""
 HANDSHAKE = {
@@ -43,7 +43,7 @@ class Response(NamedTuple):
 
 
 class Client:
-    """A socket with a timeout of five seconds."""
+    """A socket with a timeout."""
 
     def __init__(self, port: int | socket.socket) -> None:
         """Connect to a port of 127.0.0.1, or use a connected socket."""

@@ -1,4 +1,4 @@
-"""The daemons of these tests: one with small size limits, and one with short timeouts and few connections."""
+"""The daemons of these tests: with small size limits, with few connections, and with short timeouts."""
 
 import itertools
 from collections.abc import Iterator
@@ -10,6 +10,8 @@ from tests.daemon.real import Daemon
 
 ORIGIN = "https://app.example"
 """The allowed origin of the first daemon."""
+TIMEOUT = 2.0
+"""The timeouts of the last daemon, in seconds."""
 _numbers = itertools.count(1)
 
 
@@ -40,15 +42,23 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture(scope="session")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon with few connections and channels, short timeouts, and no allowed origins."""
+    """A daemon with few connections and channels, and no allowed origins."""
     yield from run(
         tmp_path_factory,
-        *("--limits-handshake", "1s"),
-        *("--limits-upload", "1s"),
         *("--limits-channels", "3"),
         *("--limits-connections", "20"),
         *("--limits-connections-per-address", "1"),
         *("--http-trusted-proxies", "127.0.0.1"),
+    )
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon with short timeouts."""
+    yield from run(
+        tmp_path_factory,
+        *("--limits-handshake", f"{TIMEOUT:g}s"),
+        *("--limits-upload", f"{TIMEOUT:g}s"),
     )
 
 

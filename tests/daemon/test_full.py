@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.daemon.clients import HANDSHAKE, Client, Http
+from tests.daemon.clients import HANDSHAKE, SECONDS, Client, Http
 from tests.daemon.real import Daemon, eventually
 from tests.daemon.refusals import NDJSON
 
@@ -35,7 +35,7 @@ def test_too_many_channels(full: Daemon) -> None:
     with full.lines() as lines, full.websocket() as websocket:
         assert lines.command(b"PUB new x").startswith(b"-ERR too-many-channels ")
         websocket.send('{"publish":"new","data":1,"ref":9}')
-        refusal = json.loads(websocket.recv(5))
+        refusal = json.loads(websocket.recv(SECONDS))
         assert (refusal["ref"], refusal["error"]["code"]) == (9, "too-many-channels")
         assert lines.command(b"PUB x x").startswith(b"+OK "), "existing channels accept messages"
 

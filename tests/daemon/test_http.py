@@ -7,7 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.daemon.clients import HANDSHAKE, Client, Http
+from tests.daemon.clients import HANDSHAKE, SECONDS, Client, Http
+from tests.daemon.conftest import TIMEOUT
 from tests.daemon.real import Daemon, eventually
 from tests.daemon.refusals import NDJSON
 
@@ -164,19 +165,25 @@ SLOW = {
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["first request", "second request"])
-def test_slow_headers_time_out(limited: Daemon, is_first: bool) -> None:
+def test_slow_headers_time_out(hasty: Daemon, is_first: bool) -> None:
     slow = {name: parts for name, parts in SLOW.items() if is_first or name != "silence"}
+    start_times, durations = dict[str, float](), dict[str, float]()
     with ExitStack() as stack:
-        clients = {name: stack.enter_context(limited.http()) for name in slow}
-        for name, client in clients.items():
+        clients = {}
+        for name, (head, _) in slow.items():
+            start_times[name] = time.monotonic()
+            client = clients[name] = stack.enter_context(hasty.http())
             assert is_first or client.request("GET", "/health/live").status == 200
-            client.send(slow[name][0])
-        start_time, durations = time.monotonic(), dict.fromkeys(slow, 9.0)
-        while 9.0 in durations.values() and time.monotonic() < start_time + 6:
-            for name in [name for name in slow if durations[name] == 9.0]:
+            client.send(head)
+
+        def are_closed() -> bool:
+            for name in clients.keys() - durations.keys():
                 if is_closed(clients[name], slow[name][1]):
-                    durations[name] = time.monotonic() - start_time
-    assert all(0.8 < seconds < 5 for seconds in durations.values()), durations
+                    durations[name] = time.monotonic() - start_times[name]
+            return len(durations) == len(clients)
+
+        assert eventually(are_closed), durations
+    assert all(seconds > 0.8 * TIMEOUT for seconds in durations.values()), durations
 
 
 UPLOADS = {
@@ -186,15 +193,15 @@ UPLOADS = {
 
 
 @pytest.mark.parametrize("head_and_drip", UPLOADS.values(), ids=UPLOADS)
-def test_slow_body_times_out(limited: Daemon, head_and_drip: tuple[bytes, bytes]) -> None:
+def test_slow_body_times_out(hasty: Daemon, head_and_drip: tuple[bytes, bytes]) -> None:
     """The deadline is for the whole body, however steadily its bytes arrive."""
     head, drip = head_and_drip
-    with limited.http() as client:
-        client.send(head)
+    with hasty.http() as client:
         start_time = time.monotonic()
-        while not is_readable(client) and time.monotonic() < start_time + 6:
+        client.send(head)
+        while not is_readable(client) and time.monotonic() < start_time + SECONDS:
             client.send(drip)
-        assert 0.8 < time.monotonic() - start_time < 5
+        assert 0.8 * TIMEOUT < time.monotonic() - start_time < SECONDS
         response = client.response()
         assert (response.status, response.code) == (408, "request-timeout")
 
@@ -215,17 +222,21 @@ def is_closed(client: Client, drip: bytes) -> bool:
         return True
 
 
-def test_handshake_deadline_ends_with_the_handshake(limited: Daemon) -> None:
-    with limited.http() as stream, limited.http() as idle, limited.lines() as lines, limited.websocket() as websocket:
+def test_handshake_deadline_ends_with_the_handshake(hasty: Daemon) -> None:
+    with ExitStack() as stack:
+        stream = stack.enter_context(hasty.http())
         stream.open_stream("/sse/a")
+        idle = stack.enter_context(hasty.http())
         assert idle.request("GET", "/health/live").status == 200
-        with limited.http() as silent:
+        lines = stack.enter_context(hasty.lines())
+        websocket = stack.enter_context(hasty.websocket())
+        with hasty.http() as silent:
             silent.rest()  # It connected last: when it times out, the deadlines of the others are over.
         assert idle.request("GET", "/health/live").status == 200
         assert lines.command(b"PUB a x").endswith(b" 1")
         assert b"data: x" in stream.chunk() + stream.chunk()
         websocket.send('{"ping":1}')
-        assert websocket.recv(5)
+        assert websocket.recv(SECONDS)
 
 
 # Invalid requests

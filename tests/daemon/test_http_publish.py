@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.clients import HANDSHAKE, Http
+from tests.daemon.clients import HANDSHAKE, SECONDS, Http
 from tests.daemon.real import Daemon, eventually
 from tests.daemon.refusals import NDJSON
 
@@ -64,7 +64,7 @@ def by_line(daemon: Daemon, channel: str, body: bytes) -> None:
 def by_websocket(daemon: Daemon, channel: str, body: bytes) -> None:
     with daemon.websocket() as websocket:
         websocket.send(json.dumps({"publish": channel, "data_base64": base64.b64encode(body).decode()}))
-        assert json.loads(websocket.recv(5))["ok"]
+        assert json.loads(websocket.recv(SECONDS))["ok"]
 
 
 @pytest.mark.parametrize("publish", [by_post, by_put, by_chunks, by_line, by_websocket])
@@ -76,7 +76,7 @@ def test_body_is_stored_unchanged(
         http.open_stream(f"/stream/{channel}?format=raw")
         publish(daemon, channel, body)
         assert b"".join(http.chunk() for _ in range(1)) == body + b"\n"
-        received = websocket.recv(5)
+        received = websocket.recv(SECONDS)
         assert (received.encode() if isinstance(received, str) else received) == body
     (message,) = daemon.history(channel)
     assert data_of(message) == body

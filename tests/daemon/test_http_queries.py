@@ -7,7 +7,7 @@ import time
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.daemon.clients import Http, Lines
+from tests.daemon.clients import SECONDS, Http, Lines
 from tests.daemon.real import Daemon
 
 pytestmark = pytest.mark.system
@@ -199,9 +199,9 @@ def test_binary_data_in_text_formats(daemon: Daemon, http: Http, lines: Lines, c
         objects.command(b"FORMAT json")
         objects.command(f"SUB {channel}".encode())
         websocket.send(json.dumps({"subscribe": channel}))
-        assert json.loads(websocket.recv(5))["ok"]
+        assert json.loads(websocket.recv(SECONDS))["ok"]
         id = daemon.publish(channel, OCTETS)["id"]
-        messages = [json.loads(text) for text in (stream.chunk(), objects.reply(), websocket.recv(5))]
+        messages = [json.loads(text) for text in (stream.chunk(), objects.reply(), websocket.recv(SECONDS))]
     assert http.chunk() == b"id: %b\ndata: %b\n\n" % (id.encode(), encoded)
     for message in messages:
         assert (message["data_base64"], "data" in message) == (encoded.decode(), False)

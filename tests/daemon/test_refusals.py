@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.daemon.clients import Lines, Response
+from tests.daemon.clients import SECONDS, Lines, Response
 from tests.daemon.real import Daemon
 from tests.daemon.refusals import NDJSON, STATUS, Request, cases, summary
 
@@ -67,9 +67,9 @@ def test_websocket_stays_open_after_a_refusal(daemon: Daemon, texts: tuple[str, 
         for text in texts:
             websocket.send(text)
             websocket.send('{"ping":1,"ref":2}')
-            refusal = json.loads(websocket.recv(5))
+            refusal = json.loads(websocket.recv(SECONDS))
             assert (list(refusal), bool(refusal["error"]["message"])) == (["ref", "error"], True)
-            answers[summary(text)] = (refusal["error"]["code"], json.loads(websocket.recv(5)))
+            answers[summary(text)] = (refusal["error"]["code"], json.loads(websocket.recv(SECONDS)))
     assert answers == dict.fromkeys(answers, (code, {"ref": 2, "ok": True, "pong": 1}))
 
 
@@ -78,7 +78,7 @@ def test_websocket_refusal_has_the_ref_of_the_command(daemon: Daemon, ref: objec
     with daemon.websocket() as websocket:
         for wrong in ({"publish": "a*", "data": 1}, {"subscribe": "a", "since": "x"}, {"x": 1}, {"publish": "a"}):
             websocket.send(json.dumps(wrong | {"ref": ref}))
-            refusal = json.loads(websocket.recv(5))
+            refusal = json.loads(websocket.recv(SECONDS))
             assert (refusal["ref"], "error" in refusal) == (ref, True)
 
 
@@ -120,7 +120,7 @@ def test_too_many_topics_of_one_connection(daemon: Daemon, lines: Lines) -> None
     with daemon.websocket() as websocket:
         for topics, code in ((first, None), (second, "too-many-subscriptions"), ("a1", None)):
             websocket.send(json.dumps({"subscribe": topics}))
-            assert json.loads(websocket.recv(5)).get("error", {}).get("code") == code
+            assert json.loads(websocket.recv(SECONDS)).get("error", {}).get("code") == code
 
 
 def test_refused_subscription_receives_nothing(lines: Lines, channel: str) -> None:
@@ -137,5 +137,5 @@ def test_refusals_are_counted(daemon: Daemon, lines: Lines) -> None:
     lines.command(b'PUBJ {"channel":"a","data":1,"event":"\\n"}')
     with daemon.websocket() as websocket:
         websocket.send('{"publish":"a","data":1,"event":"\\n"}')
-        websocket.recv(5)
+        websocket.recv(SECONDS)
     assert daemon.counter(series) == before + 4

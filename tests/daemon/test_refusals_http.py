@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.daemon.clients import HANDSHAKE, Http
+from tests.daemon.clients import HANDSHAKE, SECONDS, Http
 from tests.daemon.conftest import ORIGIN
 from tests.daemon.real import Daemon
 
@@ -199,7 +199,7 @@ def test_configured_origin_is_allowed(daemon: Daemon, channel: str) -> None:
         assert response.headers["vary"].lower() == "origin"
     with daemon.websocket("/ws", origin=ORIGIN) as websocket:
         websocket.send('{"ping":1}')
-        assert websocket.recv(5)
+        assert websocket.recv(SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_page_of_the_same_host_is_allowed(daemon: Daemon, channel: str) -> None:
     assert daemon.request("POST", f"/pub/{channel}", same, b"x").status == 202
     with daemon.websocket("/ws", origin=f"http://{host}") as websocket:
         websocket.send('{"ping":1}')
-        assert websocket.recv(5)
+        assert websocket.recv(SECONDS)
     other = {"Host": host, "Origin": "http://127.0.0.1:1"}
     assert daemon.request("POST", f"/pub/{channel}", other, b"x").status == 403
 

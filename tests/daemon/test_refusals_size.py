@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.clients import Http, Lines
+from tests.daemon.clients import SECONDS, Http, Lines
 from tests.daemon.frames import MASK, open_websocket, read_close_code
 from tests.daemon.real import Daemon, eventually
 from tests.daemon.refusals import NDJSON
@@ -99,7 +99,7 @@ def test_largest_messages_are_accepted(daemon: Daemon, http: Http, lines: Lines,
     assert lines.command(b"PUBJ " + text.encode()).startswith(b"+OK ")
     with daemon.websocket() as websocket:
         websocket.send(json.dumps({"publish": channel, "data": data.decode()}))
-        assert json.loads(websocket.recv(5))["ok"]
+        assert json.loads(websocket.recv(SECONDS))["ok"]
     line = json.dumps({"channel": channel, "data": data[: MESSAGE - 200].decode()}).encode()
     batch = line.ljust(BATCH // 4 - 1) + b"\n"
     assert http.request("POST", "/pub", NDJSON, batch * 4).body.count(b'"id"') == 4

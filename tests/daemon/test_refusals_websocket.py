@@ -6,7 +6,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from tests.daemon.clients import HANDSHAKE, Http
+from tests.daemon.clients import HANDSHAKE, SECONDS, Http
 from tests.daemon.frames import MASK, frame, open_websocket, read_close_code, read_frame
 from tests.daemon.real import Daemon
 
@@ -174,7 +174,7 @@ def test_commands_need_the_subprotocol(daemon: Daemon, command: str | bytes, off
     with daemon.websocket("/ws/a", v1=False) as websocket:
         websocket.send(command)
         with pytest.raises(ConnectionClosed) as closed:
-            websocket.recv(5)
+            websocket.recv(SECONDS)
     assert closed.value.rcvd
     assert closed.value.rcvd.code == 1008
 
@@ -184,9 +184,9 @@ def test_binary_frame_is_refused(daemon: Daemon, payload: bytes) -> None:
     with daemon.websocket() as websocket:
         websocket.send(payload)
         websocket.send('{"ping":1}')
-        refusal = json.loads(websocket.recv(5))
+        refusal = json.loads(websocket.recv(SECONDS))
         assert (refusal["ref"], refusal["error"]["code"]) == (None, "bad-command")
-        assert json.loads(websocket.recv(5))["pong"] == 1
+        assert json.loads(websocket.recv(SECONDS))["pong"] == 1
 
 
 @pytest.mark.parametrize(("payload", "code"), [(b"\xff", "bad-utf8"), (b"x", "bad-command")])

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.daemon.clients import SECONDS
 from tests.daemon.real import Daemon, eventually
 
 pytestmark = pytest.mark.system
@@ -31,7 +32,7 @@ def test_publish_reaches_every_transport_at_once(daemon: Daemon, channel: str) -
         poll.send_request("GET", f"/longpoll/{channel}")
         assert lines.command(f"SUB {channel}".encode()).startswith(b"+OK ")
         v1.send(json.dumps({"subscribe": channel}))
-        assert json.loads(v1.recv(5))["ok"]
+        assert json.loads(v1.recv(SECONDS))["ok"]
         assert eventually(lambda: daemon.request("GET", f"/pub/{channel}").json()["subscribers"] == 9)
         start_time = time.monotonic()
         receipt = daemon.publish(channel, b"still here")
@@ -43,15 +44,15 @@ def test_publish_reaches_every_transport_at_once(daemon: Daemon, channel: str) -
             assert b"still here" in parts.chunk() + parts.chunk()
         assert [message["id"] for message in poll.response().json()] == [receipt["id"]]
         assert lines.reply() == f"MSG {channel} {receipt['id']} still here".encode()
-        assert json.loads(v1.recv(5))["data"] == "still here"
-        assert bare.recv(5) == "still here"
-        assert time.monotonic() - start_time < 3
+        assert json.loads(v1.recv(SECONDS))["data"] == "still here"
+        assert bare.recv(SECONDS) == "still here"
+        assert time.monotonic() - start_time < 10, "not only with the next heartbeat"
     assert eventually(lambda: daemon.request("GET", f"/pub/{channel}").json()["subscribers"] == 0)
 
 
 @pytest.mark.parametrize("transport", ["sse", "stream", "websocket", "tcp", "multipart", "mixed", "longpoll"])
 def test_no_connection_is_left(daemon: Daemon, transport: str) -> None:
-    assert eventually(lambda: daemon.counter(f'pushd_connections{{transport="{transport}"}}') == 0, 6)
+    assert eventually(lambda: daemon.counter(f'pushd_connections{{transport="{transport}"}}') == 0)
 
 
 def test_no_internal_error_was_logged(daemon: Daemon, limited: Daemon) -> None:

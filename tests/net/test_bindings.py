@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pushd.net.bindings import Binding, binding_of, why_unavailable
+from tests.backends.redis_server import free_port
 
 
 @pytest.mark.parametrize(
@@ -36,10 +37,10 @@ HOSTS = ["127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::"]
 @pytest.mark.parametrize("first", HOSTS)
 @pytest.mark.parametrize("second", HOSTS)
 def test_bindings_exclude_each_other_as_the_kernel_says(first: str, second: str) -> None:
-    """IPV6_V6ONLY is not set, as in Twisted."""
+    """IPV6_V6ONLY is not set, as in Twisted. No connection of another program has the port, on any address."""
     try:
         listener = socket.socket(socket.AF_INET6 if ":" in first else socket.AF_INET)
-        listener.bind((first, 0))
+        listener.bind((first, free_port()))
     except OSError:
         pytest.skip("this machine has no IPv6")
     with listener:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.web.client import Agent
 
@@ -74,8 +75,13 @@ async def test_a_request_is_sent_at_most_twice(server: DocumentServer) -> None:
 async def test_a_request_without_an_answer_in_time_is_sent_once(server: DocumentServer) -> None:
     from twisted.internet import reactor
 
+    clock = Clock()
+    request = OutgoingRequest("POST", server.url, {}, b"x", timeout=0.05)
+    sending = Deferred.fromCoroutine(send_request(Agent(reactor), request, clock))
+    await server.received
+    clock.advance(0.05)
     with pytest.raises(RequestFailed, match=r"within 0\.05 seconds"):
-        await send_request(Agent(reactor), OutgoingRequest("POST", server.url, {}, b"x", timeout=0.05), reactor)
+        await sending
     await server.lost
     assert len(server.requests) == 1
 

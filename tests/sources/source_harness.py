@@ -62,7 +62,7 @@ def call_now(call: Callable[[], Any]) -> Deferred[Any]:
     return maybeDeferred(call)
 
 
-async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
     """Run the real reactor until `condition` holds."""
     from twisted.internet import reactor
 

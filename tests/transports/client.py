@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from tests.transports.daemon import RunningDaemon
 
-_PATIENCE = 5.0
+_PATIENCE = 30.0
 """Seconds to wait for an expected item."""
 
 T = TypeVar("T")

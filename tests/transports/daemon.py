@@ -28,16 +28,18 @@ _LAST_RESORTS = {"abortConnection", "_notify_bucket"}
 """The only delayed calls that may be left after all connections are closed: they abort a connection that was not closed
 in time. One is of pushd, the other of Autobahn."""
 _LAST_RESORT_SECONDS = 5.0
+_LEAST_TURNS = 1000
 
 
-async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
-    """Wait until `condition` holds."""
+async def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    """Wait until `condition` holds. If the process is stopped for longer, it still has a number of reactor turns."""
     from twisted.internet import reactor
 
-    deadline = reactor.seconds() + seconds
+    deadline, turn = reactor.seconds() + seconds, 0
     while not condition():
-        assert reactor.seconds() < deadline, f"not within {seconds} s: {what}"
+        assert reactor.seconds() < deadline or turn < _LEAST_TURNS, f"not within {seconds} s: {what}"
         await deferLater(reactor, 0)
+        turn += 1
 
 
 async def until_ready(daemon: "RunningDaemon") -> None:

@@ -8,6 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import DeferredList
 
+from tests.backends.patience import wait_for_nodes
 from tests.backends.redis_server import RedisServer
 from tests.daemon_fixtures import Start
 from tests.transports.askers import ASKERS, REPLIES, HttpAsker, reply_by_http
@@ -20,6 +21,13 @@ from tests.transports.websocket_client import CommandWebSocket
 
 Nodes = tuple[RunningDaemon, RunningDaemon, RunningDaemon]
 each_asker = pytest.mark.parametrize("asker_class", ASKERS, ids=[each.label for each in ASKERS])
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nodes wait for each other, however busy the machine is."""
+    wait_for_nodes(monkeypatch)
+    monkeypatch.setattr("pushd.backends.redis.requests._ANSWER_SECONDS", 20.0)
 
 
 @pytest_twisted.async_fixture

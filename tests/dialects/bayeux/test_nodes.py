@@ -9,7 +9,7 @@ from tests.transports.daemon import until, until_ready
 
 SETTINGS: dict[str, object] = {"dialects.enable": "bayeux"}
 READER = "reader-Kq3vXw8ZpT5nRb1c"
-WAIT = 5000
+WAIT = 20_000
 
 
 @pytest_twisted.async_fixture

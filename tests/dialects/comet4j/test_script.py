@@ -40,7 +40,7 @@ async def test_it_waits_for_the_rest_of_a_message(start_daemon):
     text = "".join(f"<{quote(json.dumps({'data': number}), safe='')}>" for number in (1, 2))
     node = find_program("node", "nodejs")
     program = SCRIPT % {"conn": json.dumps(conn), "text": json.dumps(text)}
-    result = subprocess.run([node, "-e", program], capture_output=True, text=True, check=True, timeout=20)
+    result = subprocess.run([node, "-e", program], capture_output=True, text=True, check=True, timeout=120)
     assert json.loads(result.stdout) == ["stream", len(text), 0]
 
 
