@@ -29,6 +29,8 @@ _LAST_RESORTS = {"abortConnection", "_notify_bucket"}
 in time. One is of pushd, the other of Autobahn."""
 _LAST_RESORT_SECONDS = 5.0
 _LEAST_TURNS = 1000
+_BUSY_TURNS = 20
+"""After which a condition is examined every millisecond, so that other processes can go on."""
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
@@ -38,7 +40,7 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 30.
     deadline, turn = reactor.seconds() + seconds, 0
     while not condition():
         assert reactor.seconds() < deadline or turn < _LEAST_TURNS, f"not within {seconds} s: {what}"
-        await deferLater(reactor, 0)
+        await deferLater(reactor, 0 if turn < _BUSY_TURNS else 0.001)
         turn += 1
 
 

@@ -18,7 +18,7 @@ from tests.transports.long_poll_client import LongPoll
 from tests.transports.session_clients import SESSIONS, SessionClient
 from tests.transports.stream_client import Sse
 
-_STEP = 23
+_STEP = 47
 """Every how many bytes connections are cut, except in the slow tests."""
 _LONG_STEP = 229
 """The same for sessions, which need several requests for each subscription, and for durable backends."""
