@@ -57,7 +57,7 @@ def test_check(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["index=0", "name=pushd.socket"])
-@pytest.mark.parametrize("prefix", ["", "haproxy:"])
+@pytest.mark.parametrize("prefix", ["", pytest.param("haproxy:", marks=pytest.mark.slow)])
 def test_missing_socket_of_systemd(tmp_path, where, prefix):
     endpoint = f"{prefix}systemd:domain=INET:{where}"
     options = ("--http", endpoint, "--tcp", "none")

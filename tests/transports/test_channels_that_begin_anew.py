@@ -110,7 +110,9 @@ async def test_a_slow_reader_receives_the_end_where_it_happened_and_what_follows
     assert await client.data(1) == [b"live"]
 
 
-@each_way
+@pytest.mark.parametrize(
+    "how", ["message", *(pytest.param(each, marks=pytest.mark.slow) for each in ("mark", "delete"))]
+)
 @each_client(STREAMING)
 async def test_a_slow_replay_contains_the_end_where_it_happened_and_what_follows(
     start_daemon, backend_settings, client_class, how
