@@ -4,9 +4,9 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
 SOURCES := setup.py pyproject.toml
 CLIENT := clients/python
-# Tests often wait, for a timeout or for another program: two processes for a core, and some more for `make test`.
+# Tests often wait, for a timeout or for another program: two processes for a core.
 WORKERS := $(shell n=$$(nproc); echo $$((n < 5 ? n + n : 8)))
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 QUICK := tests/core tests/wire tests/net $(wildcard tests/test_*.py)
 
 # Otherwise each daemon that a test starts may have to compile all modules.
@@ -29,7 +29,6 @@ man: .venv/.run ## Write the manual page of pushctl, docs/pushctl.1, after its o
 quick: .venv/.test ## Run the fast tests (core, wire formats, sockets, settings) in under 30 seconds.
 	@$(PYTEST) -m "not slow and not system" $(or $(ARGS),$(QUICK))
 
-test: WORKERS := $(shell n=$$(nproc); echo $$((n < 5 ? n * 5 / 2 : 10)))
 test: .venv/.test ## Run all tests except the slow ones, or the tests that ARGS selects.
 	@.ci/tools
 	@.ci/node
