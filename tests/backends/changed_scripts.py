@@ -20,7 +20,7 @@ ADVANCED: Final[Change] = (_TIME, _TIME + b"clock[2] = clock[2] + (redis.call('G
 
 
 def change_scripts(backend: RedisBackend, change: Change) -> None:
-    """Let a backend call scripts with a change."""
+    """Make a backend call scripts with a change."""
     commands = backend._commands
     call_over = commands.call_over
 

@@ -20,7 +20,7 @@ Start = Callable[..., Awaitable[BackendHarness]]
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Let nodes wait for a slow Redis and for other nodes, unless the test stops its own Redis."""
+    """Make nodes wait for a slow Redis and for other nodes, unless the test stops its own Redis."""
     if "own_redis" not in request.fixturenames:
         wait_for_nodes(monkeypatch)
 

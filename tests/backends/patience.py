@@ -10,7 +10,7 @@ _SECONDS: Final = 10.0
 
 
 def wait_for_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nodes wait for Redis and for each other for longer than a busy machine may stop a process."""
+    """Make nodes wait for Redis and for each other for longer than a busy machine may stop a process."""
     for module in (audiences, kicks, usage):
         monkeypatch.setattr(module, "_TIMEOUT_SECONDS", _SECONDS)
     monkeypatch.setattr(requests, "_SEEK_SECONDS", _SECONDS)

@@ -117,7 +117,7 @@ async def until_listed(member: Member, **wanted: int) -> None:
 
 
 async def pass_grace(redis: RedisServer, *nodes: Member) -> None:
-    """Let the grace of all lost connections be over, and members leave."""
+    """End the grace of all lost connections, so that their members leave."""
     advance(redis, GRACE * 1.2)
     for each in nodes:
         await each.presence._sweep()

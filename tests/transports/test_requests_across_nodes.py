@@ -25,7 +25,7 @@ each_asker = pytest.mark.parametrize("asker_class", ASKERS, ids=[each.label for 
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nodes wait for each other, however busy the machine is."""
+    """Make nodes wait for each other, however busy the machine is."""
     wait_for_nodes(monkeypatch)
     monkeypatch.setattr("pushd.backends.redis.requests._ANSWER_SECONDS", 20.0)
 
